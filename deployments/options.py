@@ -1,0 +1,35 @@
+"""What every model's section of the YAML has in common. Each kind adds its own in `deployments/<kind>/options.py`."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Options(BaseModel):
+    """A section of the YAML: unknown keys are refused, and nothing changes after the start."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelOptions(Options):
+    """A model and the replicas that run it."""
+
+    model: str = Field(description="Id of a model in the catalogue (`deployments/models.yaml` or `models:` here).")
+    replicas: int = Field(1, ge=1, le=256, description="Copies of the model, each in a process of its own.")
+    cpus: float = Field(
+        0.1, ge=0, description="Cores that Ray reserves for each replica: bookkeeping, not a limit on threads."
+    )
+    gpus: float = Field(0.0, ge=0, description="Fraction of a GPU that Ray reserves for each replica.")
+    max_streams: int = Field(
+        16, ge=1, le=4096, description="Requests a replica works on at once; more wait in the caller's queue."
+    )
+
+
+class Timing(Options):
+    """How long a synthetic engine takes: the timing model that its results follow exactly."""
+
+    first_item_ms: float = Field(20.0, ge=0, description="From the request to the first item of the answer.")
+    items_per_s: float = Field(
+        50.0, gt=0, description="Rate of the items after the first; what an item is, the kind says."
+    )
+    concurrency: int = Field(
+        16, ge=1, description="Requests served at full speed; with n times as many, each is n times slower."
+    )

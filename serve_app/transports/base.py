@@ -1,0 +1,47 @@
+"""How audio gets in and out of a call: the contract of a transport."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from deployments.contracts import Pcm
+from serve_app.conversation.items import MessageItem
+from serve_app.conversation.messages import Event, Order
+
+
+class Transport(Protocol):
+    """One caller's connection. Everything but `inputs` is called by the call's own tasks, never concurrently."""
+
+    rate_hz: int
+    """The rate of the audio that `play` wants."""
+
+    paced: bool
+    """True: `play` is given one frame every 20 ms. False: the caller's side plays by its own clock, and `play` is
+    given audio as it is made, in chunks of any length."""
+
+    def inputs(self) -> AsyncIterator[Pcm | Order]:
+        """The caller's audio, int16[n] at 16 kHz in chunks of any length, and orders, in the order of arrival.
+
+        Ends when the caller leaves. What the caller's side got wrong is answered by the transport itself where it
+        never becomes an order.
+        """
+        ...
+
+    async def play(self, pcm: Pcm, item: MessageItem) -> None:
+        """Speak some more of this answer's item: int16[n] at `rate_hz`."""
+        ...
+
+    def stop_playing(self) -> int:
+        """Fall silent now. Returns how many of the samples given to `play` the caller will not have heard."""
+        ...
+
+    def unplayed(self) -> int:
+        """How many of the samples given to `play` the caller has not heard yet."""
+        ...
+
+    async def send_event(self, event: Event) -> None:
+        """Tell the caller's side. Events that its protocol has no word for are dropped here."""
+        ...
+
+    async def close(self, reason: str) -> None:
+        """Say goodbye and end `inputs`. Calling it twice does nothing."""
+        ...
