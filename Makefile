@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 CONFIG ?= configs/local.yaml
-UV     := $(BIN)/uv pip install --python $(BIN)/python --quiet
+# Bytecode is made once here rather than by a dozen processes at the first start.
+UV     := $(BIN)/uv pip install --python $(BIN)/python --quiet --compile-bytecode
 
 .PHONY: help run demo install install-dev test lint types unit lock clean
 

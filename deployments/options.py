@@ -1,5 +1,7 @@
 """What every model's section of the YAML has in common. Each kind adds its own in `deployments/<kind>/options.py`."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -21,6 +23,9 @@ class ModelOptions(Options):
     max_streams: int = Field(
         16, ge=1, le=4096, description="Requests a replica works on at once; more wait in the caller's queue."
     )
+    deadline_s: float = Field(
+        60.0, gt=0, description="The longest that one request may take; then it is dropped, whoever still waits."
+    )
 
 
 class Timing(Options):
@@ -33,3 +38,10 @@ class Timing(Options):
     concurrency: int = Field(
         16, ge=1, description="Requests served at full speed; with n times as many, each is n times slower."
     )
+
+
+class LogOptions(Options):
+    """What is written about calls. Never what was said, never a secret."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="From which severity.")
+    format: Literal["json", "text"] = Field("json", description="One JSON object a line, or lines for people.")

@@ -1,0 +1,62 @@
+"""The language model behind a Ray Serve handle."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Protocol
+
+from deployments.base import ModelDeployment
+from deployments.contracts import Engine, Llm, LlmItem, Message, Tool
+from deployments.llm.checks import check_request
+from deployments.llm.options import LlmOptions
+
+
+class LlmEngine(Llm, Engine, Protocol):
+    """What an engine of this kind has."""
+
+
+class LlmDeployment(ModelDeployment[LlmEngine]):
+    """`contracts.Llm`: requests are checked here, and no stream outlives `deadline_s`."""
+
+    engines: Mapping[str, str] = {
+        "llama_cpp": "deployments.llm.llama_cpp:LlamaCpp",
+        "synthetic": "deployments.llm.synthetic:SyntheticLlm",
+    }
+    options: LlmOptions
+
+    async def generate(
+        self,
+        messages: Sequence[Message],
+        *,
+        session_id: str,
+        max_tokens: int,
+        temperature: float,
+        tools: Sequence[Tool] = (),
+        tool_choice: str = "auto",
+    ) -> AsyncGenerator[LlmItem, None]:
+        """As `contracts.Llm.generate`. Raises `BadRequest` for what can never be answered, else `ModelFailed`.
+
+        When the last message is the assistant's, its text is gone on with.
+        """
+        check_request(
+            messages,
+            session_id=session_id,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            tools=tools,
+            tool_choice=tool_choice,
+            room_tokens=self.options.slot_tokens,
+        )
+        stream = self.within_deadline(
+            self.engine.generate(
+                messages,
+                session_id=session_id,
+                max_tokens=min(max_tokens, self.options.max_tokens),
+                temperature=temperature,
+                tools=tools,
+                tool_choice=tool_choice,
+            )
+        )
+        try:
+            async for item in stream:
+                yield item
+        finally:
+            await stream.aclose()

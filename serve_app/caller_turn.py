@@ -1,0 +1,61 @@
+"""The caller's turn: what is being said, and what was prepared to answer it."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from deployments.contracts import Transcript
+from deployments.errors import AntiphonError
+from serve_app.conversation.items import MessageItem
+from serve_app.conversation.judging import TurnJudge
+from serve_app.conversation.timeline import Moment, Timeline
+from serve_app.reply import Reply
+
+PREPARED: tuple[Moment, ...] = (
+    "caller_stopped",
+    "transcript_ready",
+    "llm_started",
+    "llm_first_token",
+    "llm_finished",
+    "tts_started",
+    "tts_first_audio",
+    "tts_finished",
+)
+"""Moments that did not happen when the caller goes on after a pause."""
+
+Listened = Transcript | AntiphonError
+"""A transcript, or why there is none: an error that waits for somebody who wants the transcript."""
+
+
+@dataclass(slots=True, eq=False)
+class CallerTurn:
+    """`first_sample` is on the call's input clock and includes the prefix padding."""
+
+    first_sample: int
+    timeline: Timeline
+    item: MessageItem = field(default_factory=lambda: MessageItem("user", "", "audio"))
+    announced: bool = False
+    committed: bool = False
+    silent: bool = False
+    """Nobody spoke: the turn was begun by the idle timeout."""
+    judge: TurnJudge | None = None
+    transcript: asyncio.Task[Listened] | None = None
+    reply: Reply | None = None
+
+    def drop_prepared(self) -> None:
+        """The caller went on, or nobody wants an answer: what was made so far is of no use."""
+        if self.reply is not None and self.reply.task is not None:
+            self.reply.task.cancel()
+        if self.transcript is not None and not self.committed:
+            self.transcript.cancel()
+            self.transcript = None
+        self.reply, self.judge = None, None
+        if not self.committed:
+            self.timeline.take_back(PREPARED)
+
+    async def heard(self) -> Transcript:
+        """The transcript. Raises what went wrong with it; whoever waits may be cancelled, the work goes on."""
+        assert self.transcript is not None
+        result = await asyncio.shield(self.transcript)
+        if isinstance(result, AntiphonError):
+            raise result
+        return result

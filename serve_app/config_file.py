@@ -1,0 +1,144 @@
+"""A Serve config file with our application in it: read, checked, and said what is wrong, all before anything starts."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from deployments.errors import BadModel
+from deployments.options import ModelOptions
+from deployments.store import Catalogue
+from serve_app.problems import Problem, SettingsError, explain, nearest, unknown_keys
+from serve_app.settings import ENGINES_WITHOUT_WEIGHTS, WITHOUT_WEIGHTS, Settings, model_options
+
+APPLICATION = "antiphon"
+IMPORT_PATH = "serve_app.app:build"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A config file as it was read. `index` is our application's place in `applications`."""
+
+    path: Path
+    values: Mapping[str, Any]
+    index: int
+
+    @property
+    def args(self) -> Any:
+        return self.values["applications"][self.index].get("args") or {}
+
+    @property
+    def host(self) -> str:
+        return str((self.values.get("http_options") or {}).get("host", "127.0.0.1"))
+
+    @property
+    def port(self) -> int:
+        return int((self.values.get("http_options") or {}).get("port", 8000))
+
+    def listening_on(self, host: str, port: int) -> dict[str, Any]:
+        """The file's content with another address to listen on."""
+        return {**self.values, "http_options": {**(self.values.get("http_options") or {}), "host": host, "port": port}}
+
+    def settings(self) -> Settings:
+        """The settings, with every source applied. Raises SettingsError."""
+        prefix = ("applications", self.index, "args")
+        try:
+            return Settings.model_validate(self.args, context={"origin": str(self.path)})
+        except ValidationError as wrong:
+            raise SettingsError(explain(wrong, Settings, prefix)) from wrong
+
+
+def read_config(path: Path) -> Config:
+    """Raises SettingsError for what is no YAML, or has no application of ours in it."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as wrong:
+        mark = wrong.problem_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise SettingsError([Problem(place, f"not YAML: {wrong.problem}")]) from wrong
+    except (yaml.YAMLError, UnicodeDecodeError) as wrong:
+        raise SettingsError([Problem("", f"not YAML: {str(wrong).splitlines()[0]}")]) from wrong
+    except OSError as wrong:
+        raise SettingsError([Problem("", f"cannot be read: {wrong.strerror}")]) from wrong
+    if not isinstance(values, dict) or not isinstance(values.get("applications"), list):
+        raise SettingsError([Problem("applications", "expected a list with an application in it (a Serve config)")])
+    for index, application in enumerate(values["applications"]):
+        if isinstance(application, dict) and application.get("import_path") == IMPORT_PATH:
+            return Config(path, values, index)
+    raise SettingsError([Problem("applications", f"none of them has import_path: {IMPORT_PATH}")])
+
+
+def settings_problems(config: Config) -> list[Problem]:
+    """Everything wrong with our settings: keys, values, models, engines."""
+    try:
+        settings = config.settings()
+        return _model_problems(settings, f"applications[{config.index}].args")
+    except SettingsError as wrong:
+        return list(wrong.problems)
+
+
+def _model_problems(settings: Settings, prefix: str) -> list[Problem]:
+    try:
+        catalogue = Catalogue.load(settings.models)
+    except BadModel as wrong:
+        return [Problem("", f"{prefix}.{wrong}")]
+    found = []
+    for kind, options in model_options(settings).items():
+        engine, name = options.engine, options.model
+        if engine in ENGINES_WITHOUT_WEIGHTS:
+            if isinstance(options, ModelOptions) and name != WITHOUT_WEIGHTS:
+                message = f'engine "{engine}" needs no weights: write model: {WITHOUT_WEIGHTS}'
+                found.append(Problem(f"{prefix}.{kind}.model", message))
+            continue
+        if name == WITHOUT_WEIGHTS:
+            message = f'engine "{engine}" needs a model with weights; engine: synthetic needs none'
+            found.append(Problem(f"{prefix}.{kind}.engine", message))
+            continue
+        try:
+            model = catalogue.get(str(name), kind)
+        except BadModel as wrong:
+            found.append(Problem(f"{prefix}.{kind}.model", str(wrong)))
+            continue
+        if model.engine != engine:
+            message = f'"{engine}" cannot run {name}, which needs engine: {model.engine}'
+            found.append(Problem(f"{prefix}.{kind}.engine", message))
+    return found
+
+
+def serve_problems(values: Mapping[str, Any]) -> list[Problem]:
+    """What Ray Serve's own schema finds, and the keys that it would silently pass over."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Ray deprecates in others' libraries is not for our users to hear
+        from ray.serve.schema import ServeDeploySchema  # importing Ray takes a second: only where it is needed
+
+    found = unknown_keys(_without_args(values), ServeDeploySchema)
+    try:
+        ServeDeploySchema.model_validate(values)
+    except ValidationError as wrong:
+        seen = {problem.path for problem in found}
+        found += [problem for problem in explain(wrong, ServeDeploySchema) if problem.path not in seen]
+    return found
+
+
+def _without_args(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The file without what is not Ray's to know: arguments and options of actors may have any keys."""
+    free = ("args", "runtime_env", "user_config", "ray_actor_options")
+    applications = [
+        {key: value for key, value in application.items() if key not in free and key != "deployments"}
+        for application in values["applications"]
+        if isinstance(application, dict)
+    ]
+    return {**values, "applications": applications}
+
+
+def missing_config(path: Path) -> str:
+    """What to say about a file that is not there: the ones that are, and the nearest."""
+    folder = path.parent if path.parent.is_dir() else Path("configs")
+    there = sorted(str(file) for file in folder.glob("*.yaml"))
+    near = nearest(str(path), there)
+    hint = f"; did you mean {near}?" if near else ""
+    return f"{path}: no such file{hint} there are: {', '.join(there)}" if there else f"{path}: no such file"

@@ -1,0 +1,148 @@
+"""The items of a conversation, in order, cut back to what the caller really heard."""
+
+import re
+from dataclasses import dataclass
+
+from deployments.contracts import Message
+from deployments.errors import BadRequest
+from serve_app.conversation.items import FunctionCallItem, FunctionOutputItem, Item, MessageItem
+
+CHARACTERS_PER_TOKEN = 4
+"""English text in the vocabularies of current models; only used to keep prompts within bounds."""
+
+
+@dataclass(slots=True)
+class Spoken:
+    """A phrase of an answer and how long its sound lasts, as far as known. `text` is as written, with its spaces."""
+
+    text: str
+    duration_ms: float
+
+
+def heard_text(phrases: list[Spoken], heard_ms: float) -> str:
+    """The words whose sound had begun within `heard_ms`, taking each phrase's words to be evenly long by letters."""
+    heard = ""
+    for phrase in phrases:
+        if heard_ms >= phrase.duration_ms:
+            heard += phrase.text
+            heard_ms -= phrase.duration_ms
+            continue
+        return heard + _first_words(phrase.text, heard_ms / phrase.duration_ms if heard_ms > 0 else 0.0)
+    return heard
+
+
+def _first_words(text: str, fraction: float) -> str:
+    """The words of which most of the sound lies in the first `fraction` of the phrase."""
+    end = 0
+    for word in re.finditer(r"\s*\S+", text):
+        middle = (word.start() + word.end()) / 2
+        if middle > fraction * len(text):
+            break
+        end = word.end()
+    return text[:end]
+
+
+class History:
+    """The conversation so far. Wrong ids raise BadRequest; the message names them."""
+
+    def __init__(self, limit_tokens: int) -> None:
+        self.items: list[Item] = []
+        self._spoken: dict[str, list[Spoken]] = {}
+        self._limit_tokens = limit_tokens
+        self._first: Item | None = None  # the oldest item still in the prompt
+
+    def add(self, item: Item, after: str | None = None) -> str | None:
+        """Insert behind the item `after` ("root": first, None: last). Returns the id of the item before it."""
+        if any(other.id == item.id for other in self.items):
+            raise BadRequest(f"there is an item {item.id!r} already", field="item.id", code="item_id_already_exists")
+        if isinstance(item, FunctionOutputItem):
+            self._check_output(item)
+        place = len(self.items) if after is None else 0 if after == "root" else self._place(after) + 1
+        self.items.insert(place, item)
+        return self.items[place - 1].id if place else None
+
+    def _check_output(self, item: FunctionOutputItem) -> None:
+        calls = [other.call.call_id for other in self.items if isinstance(other, FunctionCallItem)]
+        if item.call_id not in calls:
+            known = ", ".join(calls) or "none"
+            raise BadRequest(
+                f"no function call {item.call_id!r} is in the conversation (known: {known})", field="item.call_id"
+            )
+
+    def _place(self, item_id: str) -> int:
+        for place, item in enumerate(self.items):
+            if item.id == item_id:
+                return place
+        raise BadRequest(f"there is no item {item_id!r}", field="item_id", code="item_not_found")
+
+    def get(self, item_id: str) -> Item:
+        return self.items[self._place(item_id)]
+
+    def previous_id(self, item: Item) -> str | None:
+        """The id of the item before this one; None when it is the first or not in the history."""
+        place = next((place for place, other in enumerate(self.items) if other is item), 0)
+        return self.items[place - 1].id if place else None
+
+    def delete(self, item_id: str) -> None:
+        item = self.items.pop(self._place(item_id))
+        self._spoken.pop(item_id, None)
+        if item is self._first:
+            self._first = None
+
+    def speak(self, item: MessageItem, phrase: Spoken) -> None:
+        """This phrase is spoken next in the answer `item`. Its duration may still be corrected."""
+        self._spoken.setdefault(item.id, []).append(phrase)
+
+    def cut(self, item_id: str, content_index: int, heard_ms: int) -> None:
+        """Keep of an answer what was heard in its first `heard_ms`."""
+        item = self.get(item_id)
+        if not isinstance(item, MessageItem) or item.role != "assistant" or item.modality != "audio":
+            raise BadRequest(f"item {item_id!r} is not a spoken answer", field="item_id")
+        if content_index != 0:
+            raise BadRequest("the only content part is 0", field="content_index")
+        spoken = self._spoken.get(item_id, [])
+        whole_ms = sum(phrase.duration_ms for phrase in spoken)
+        if heard_ms > whole_ms + 1000:  # the client's clock and ours may differ a little
+            raise BadRequest(f"the audio has only {whole_ms:.0f} ms", field="audio_end_ms")
+        item.text = heard_text(spoken, heard_ms).rstrip()
+        if heard_ms < whole_ms:
+            item.heard_ms, item.status = heard_ms, "incomplete"
+
+    def prompt(self, instructions: str, *, without: Item | None = None) -> list[Message]:
+        """What an LLM is to see, leaving out the item `without`. The oldest turns are left out beyond the limit: half of it at once, so that the
+        prompt's prefix stays the same for many turns and the model's cache stays useful."""
+        self._leave_out_the_oldest()
+        start = next((place for place, item in enumerate(self.items) if item is self._first), 0)
+        shown = [item for item in self.items[start:] if item is not without]
+        return [Message("system", instructions), *messages(shown)]
+
+    def _leave_out_the_oldest(self) -> None:
+        place = next((place for place, item in enumerate(self.items) if item is self._first), 0)
+        if _tokens(self.items[place:]) <= self._limit_tokens:
+            return
+        starts = [n for n in range(place + 1, len(self.items)) if _begins_turn(self.items[n])]
+        fitting = [n for n in starts if _tokens(self.items[n:]) <= self._limit_tokens / 2]
+        if starts:
+            self._first = self.items[fitting[0] if fitting else starts[-1]]
+
+
+def _begins_turn(item: Item) -> bool:
+    return isinstance(item, MessageItem) and item.role == "user"
+
+
+def _tokens(items: list[Item]) -> int:
+    texts = [message.text for message in messages(items)]
+    return sum(len(text) // CHARACTERS_PER_TOKEN + 4 for text in texts)
+
+
+def messages(items: list[Item]) -> list[Message]:
+    """Items as messages to an LLM; those without words are left out."""
+    result = []
+    for item in items:
+        if isinstance(item, FunctionCallItem):
+            result.append(Message("assistant", "", tool_calls=(item.call,)))
+        elif isinstance(item, FunctionOutputItem):
+            result.append(Message("tool", item.output, call_id=item.call_id))
+        elif item.text.strip():
+            result.append(Message(item.role, item.text.strip()))
+    return result

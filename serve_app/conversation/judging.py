@@ -1,0 +1,46 @@
+"""Is the caller's turn over? Silence and the turn model's probability, weighed by the call's turn detection. Pure."""
+
+from dataclasses import dataclass
+
+from serve_app.conversation.items import SemanticVad, ServerVad
+from serve_app.options import TurnTakingOptions
+
+
+@dataclass(slots=True)
+class TurnJudge:
+    """One pause of the caller. Asked after every window of silence."""
+
+    detection: ServerVad | SemanticVad
+    options: TurnTakingOptions
+    probability: float | None = None
+    """What the turn model said last about this pause; None while it has not answered, or is not asked."""
+    _next_question_ms: int = 0
+
+    def wants_opinion(self, silence_ms: int) -> bool:
+        """Should the turn model be asked now? Says yes at the start of the pause and then every so often."""
+        if isinstance(self.detection, ServerVad) or silence_ms < self._next_question_ms:
+            return False
+        self._next_question_ms = silence_ms + self.options.ask_every_ms
+        return True
+
+    def is_over(self, silence_ms: int) -> bool:
+        """The verdict after this much silence."""
+        if isinstance(self.detection, ServerVad):
+            return silence_ms >= self.detection.silence_duration_ms
+        return silence_ms >= self._enough_silence_ms(self.detection)
+
+    def _enough_silence_ms(self, detection: SemanticVad) -> int:
+        options = self.options
+        longest = {
+            "low": options.low_silence_ms,
+            "medium": options.medium_silence_ms,
+            "auto": options.medium_silence_ms,
+            "high": options.high_silence_ms,
+        }[detection.eagerness]
+        if self.probability is None:
+            return longest
+        if self.probability >= options.end_probability:
+            return min(options.min_silence_ms, longest)
+        if self.probability >= options.unsure_probability:
+            return min(options.unsure_silence_ms, longest)
+        return longest

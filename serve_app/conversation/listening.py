@@ -1,0 +1,173 @@
+"""Frames -> voiced or not -> speech and pauses. Pure: it counts samples and knows no other clock."""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.audio import to_float
+from deployments.contracts import SPEECH_RATE_HZ, Pcm
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceStarted:
+    """Speech began at `first_sample` of the call's input clock."""
+
+    first_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class VoicePaused:
+    """The caller has been silent since `last_voiced_sample`."""
+
+    last_voiced_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceResumed:
+    first_sample: int
+
+
+Fact = VoiceStarted | VoicePaused | VoiceResumed
+
+
+def samples(ms: float) -> int:
+    """Milliseconds -> samples at 16 kHz."""
+    return round(ms * SPEECH_RATE_HZ / 1000)
+
+
+def milliseconds(count: int) -> int:
+    """Samples at 16 kHz -> whole milliseconds."""
+    return round(count * 1000 / SPEECH_RATE_HZ)
+
+
+class Hearing:
+    """From the probability of voice in each window to facts about speech.
+
+    Onset and release have different thresholds, and an onset needs several windows in a row: one loud window is a
+    click. Samples are counted from the start of the call.
+    """
+
+    def __init__(
+        self,
+        *,
+        onset: float,
+        release: float,
+        onset_windows: int,
+        pause_ms: int,
+        window_samples: int,
+        next_sample: int = 0,
+    ) -> None:
+        self.onset = onset
+        self.release = release
+        self._onset_windows = onset_windows
+        self._pause_samples = samples(pause_ms)
+        self._window = window_samples
+        self._run = 0
+        self._speaking = False  # between VoiceStarted and `end_of_speech`
+        self._paused = False
+        self.next_sample = next_sample
+        self.last_voiced_sample = next_sample
+        self.voiced_samples = 0
+        """Voiced samples since the last VoiceStarted."""
+
+    def push(self, probability: float) -> Fact | None:
+        """One more window was heard; at most one fact follows from it."""
+        first = self.next_sample
+        self.next_sample += self._window
+        continues = self._speaking and not self._paused
+        if probability >= (self.release if continues else self.onset):
+            return self._voiced(first)
+        self._run = 0
+        if continues and self.next_sample - self.last_voiced_sample >= self._pause_samples:
+            self._paused = True
+            return VoicePaused(self.last_voiced_sample)
+        return None
+
+    def _voiced(self, first: int) -> Fact | None:
+        self._run += 1
+        self.voiced_samples += self._window
+        if self._speaking and not self._paused:
+            self.last_voiced_sample = self.next_sample
+            return None
+        if self._run < self._onset_windows:
+            return None
+        started = first - (self._run - 1) * self._window
+        self.last_voiced_sample = self.next_sample
+        if self._speaking:
+            self._paused = False
+            return VoiceResumed(started)
+        self._speaking = True
+        self.voiced_samples = self._run * self._window
+        return VoiceStarted(started)
+
+    def end_of_speech(self) -> None:
+        """The speech so far is dealt with: the next voice is a new start."""
+        self._speaking = self._paused = False
+        self._run = 0
+
+    @property
+    def paused(self) -> bool:
+        """Speech has begun, and is in a pause now."""
+        return self._speaking and self._paused
+
+    @property
+    def silence_ms(self) -> int:
+        """Since the last voiced sample."""
+        return milliseconds(self.next_sample - self.last_voiced_sample)
+
+    @property
+    def voiced_ms(self) -> int:
+        """Voice heard since speech started, pauses left out."""
+        return milliseconds(self.voiced_samples)
+
+
+class AudioMemory:
+    """The caller's recent audio, addressed by the call's input clock. The oldest is forgotten beyond the limit."""
+
+    def __init__(self, limit_samples: int) -> None:
+        self._limit = limit_samples
+        self._chunks: deque[Pcm] = deque()
+        self.first_sample = 0
+        self.next_sample = 0
+
+    def push(self, pcm: Pcm) -> None:
+        self._chunks.append(pcm)
+        self.next_sample += len(pcm)
+        self.forget_before(self.next_sample - self._limit)
+
+    def forget_before(self, sample: int) -> None:
+        """Whole chunks that end before `sample` are dropped."""
+        while self._chunks and self.first_sample + len(self._chunks[0]) <= sample:
+            self.first_sample += len(self._chunks.popleft())
+
+    def between(self, first: int, end: int) -> Pcm:
+        """What is still known of samples [first, end): int16[n]."""
+        first, end = max(first, self.first_sample), min(end, self.next_sample)
+        if end <= first:
+            return np.zeros(0, np.int16)
+        known = np.concatenate(self._chunks)
+        return known[first - self.first_sample : end - self.first_sample]
+
+
+class Windows:
+    """Cuts a stream of any chunk lengths into the windows of the voice detector."""
+
+    def __init__(self, window_samples: int) -> None:
+        self._window = np.zeros(window_samples, np.float32)
+        self._filled = 0
+
+    def push(self, pcm: Pcm) -> list[NDArray[np.float32]]:
+        """int16[n] -> the windows that are complete now, float32 in [-1, 1). Copies, so that they may be batched."""
+        complete = []
+        rest = to_float(pcm)
+        while len(rest):
+            take = min(len(rest), len(self._window) - self._filled)
+            self._window[self._filled : self._filled + take] = rest[:take]
+            self._filled += take
+            rest = rest[take:]
+            if self._filled == len(self._window):
+                complete.append(self._window.copy())
+                self._filled = 0
+        return complete

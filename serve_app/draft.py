@@ -1,0 +1,134 @@
+"""An answer in the making: the LLM's text becomes phrases, the phrases become sound, each as soon as it can."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from deployments.contracts import AudioChunk, Finished, LlmItem, Message, TextDelta, Tool, ToolCall
+from deployments.errors import ModelFailed
+from serve_app.conversation.items import Modality
+from serve_app.conversation.phrases import Phrase, SpokenPhrases
+from serve_app.conversation.timeline import Moment
+from serve_app.models import Models
+from serve_app.options import CallOptions
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What is to be written, and how it shall sound."""
+
+    messages: Sequence[Message]
+    session_id: str
+    output: Modality
+    voice: str | None
+    speed: float
+    max_tokens: int
+    tools: tuple[Tool, ...]
+    tool_choice: str
+
+
+@dataclass(slots=True)
+class SpokenPhrase:
+    """A phrase, and its sound as it comes. None ends it. Bounded by the phrase's length, so the queue is not."""
+
+    phrase: Phrase
+    chunks: "asyncio.Queue[AudioChunk | None]" = field(default_factory=asyncio.Queue)
+
+
+Part = SpokenPhrase | TextDelta | ToolCall | Finished
+
+
+async def timely(stream: AsyncGenerator[T, None], what: str, first_s: float, next_s: float) -> AsyncGenerator[T, None]:
+    """The items of `stream`; raises ModelFailed when one is late. The stream is closed in any case."""
+    limit_s = first_s
+    try:
+        while True:
+            try:
+                async with asyncio.timeout(limit_s):
+                    item = await anext(stream)
+            except StopAsyncIteration:
+                return
+            except TimeoutError as late:
+                raise ModelFailed(f"{what} stalled for {limit_s:g} s") from late
+            yield item
+            limit_s = next_s
+    finally:
+        await stream.aclose()
+
+
+class Draft:
+    """Writes and voices one answer into `parts`, at most `phrases_ahead` phrases ahead of whoever takes them.
+
+    The last part is `Finished`. `stamp` is told each moment when it comes.
+    """
+
+    def __init__(self, models: Models, options: CallOptions, stamp: Callable[[Moment], None]) -> None:
+        self.parts: asyncio.Queue[Part] = asyncio.Queue(options.phrases_ahead)
+        self._to_voice: asyncio.Queue[SpokenPhrase | None] = asyncio.Queue(options.phrases_ahead + 1)
+        self._models = models
+        self._options = options
+        self._stamp = stamp
+
+    async def run(self, brief: Brief) -> None:
+        """Write until the LLM has finished and everything has its sound."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._write(brief))
+            group.create_task(self._voice(brief))
+
+    async def _write(self, brief: Brief) -> None:
+        phrases = SpokenPhrases()
+        self._stamp("llm_started")
+        limits = self._options.deadlines
+        items = timely(self._generate(brief), "the LLM", limits.first_token_s, limits.next_token_s)
+        try:
+            async for item in items:
+                self._stamp("llm_first_token")
+                if isinstance(item, TextDelta) and brief.output == "audio":
+                    await self._add(phrases.push(item.text))
+                    continue
+                if not isinstance(item, TextDelta):
+                    await self._add(phrases.flush())
+                if isinstance(item, Finished):
+                    self._stamp("llm_finished")
+                    await self._to_voice.put(None)
+                await self.parts.put(item)
+        finally:
+            await items.aclose()
+
+    def _generate(self, brief: Brief) -> AsyncGenerator[LlmItem, None]:
+        return self._models.llm.generate(
+            brief.messages,
+            session_id=brief.session_id,
+            max_tokens=brief.max_tokens,
+            temperature=self._options.temperature,
+            tools=brief.tools,
+            tool_choice=brief.tool_choice,
+        )
+
+    async def _add(self, phrases: list[Phrase]) -> None:
+        for phrase in phrases:
+            part = SpokenPhrase(phrase)
+            await self.parts.put(part)
+            await self._to_voice.put(part)
+
+    async def _voice(self, brief: Brief) -> None:
+        while part := await self._to_voice.get():
+            if part.phrase.spoken:
+                await self._speak(part, brief)
+            part.chunks.put_nowait(None)
+        self._stamp("tts_finished")
+
+    async def _speak(self, part: SpokenPhrase, brief: Brief) -> None:
+        self._stamp("tts_started")
+        limits = self._options.deadlines
+        sound = self._models.tts.speak(part.phrase.spoken, voice=brief.voice, speed=brief.speed)
+        chunks = timely(sound, "the TTS", limits.first_audio_s, limits.next_audio_s)
+        try:
+            async for chunk in chunks:
+                self._stamp("tts_first_audio")
+                part.chunks.put_nowait(chunk)
+        finally:
+            await chunks.aclose()

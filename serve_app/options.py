@@ -1,0 +1,97 @@
+"""The sections of the YAML that are about calls rather than models."""
+
+from pydantic import Field
+
+from deployments.options import Options
+
+DEFAULT_INSTRUCTIONS = (
+    "You are a friendly voice assistant on a phone call. Answer in at most two short sentences, in plain spoken words."
+)
+
+
+class ListeningOptions(Options):
+    """When is somebody speaking? Windows are 32 ms, the length that Silero VAD was trained on."""
+
+    onset_probability: float = Field(0.5, ge=0, le=1, description="From this probability of voice a window is voiced.")
+    release_probability: float = Field(
+        0.35,
+        ge=0,
+        le=1,
+        description="Voice goes on until below this: lower than the onset, so that it does not flutter.",
+    )
+    onset_windows: int = Field(
+        2, ge=1, le=10, description="Voiced windows in a row that make speech: one may be a click."
+    )
+    pause_ms: int = Field(64, ge=32, le=2000, description="Silence after which answering is prepared, unheard.")
+    prefix_padding_ms: int = Field(300, ge=0, le=2000, description="Audio kept from before the first voiced window.")
+    max_turn_s: float = Field(120.0, gt=0, description="A turn longer than this is taken as over: memory is bounded.")
+
+
+class TurnTakingOptions(Options):
+    """When is the caller's turn over? The turn model is asked at the pause and again while the silence lasts."""
+
+    end_probability: float = Field(0.7, ge=0, le=1, description="From this probability the turn is over at once.")
+    min_silence_ms: int = Field(160, ge=0, description="But never before this silence: gaps within words reach 120 ms.")
+    unsure_probability: float = Field(0.3, ge=0, le=1, description="From this one, after `unsure_silence_ms`.")
+    unsure_silence_ms: int = Field(700, ge=0, description="Pauses between clauses are mostly shorter than this.")
+    ask_every_ms: int = Field(
+        150, ge=32, description="While the silence lasts the turn model is asked again this often."
+    )
+    low_silence_ms: int = Field(
+        2400, ge=0, description="Eagerness low: with no sign of an end, over after this silence."
+    )
+    medium_silence_ms: int = Field(1200, ge=0, description="Eagerness medium and auto: the same.")
+    high_silence_ms: int = Field(600, ge=0, description="Eagerness high: the same.")
+    interruption_ms: int = Field(
+        160, ge=0, description="Voice over the agent's for this long is an interruption; less was a cough or a click."
+    )
+    hold_ms: int = Field(400, ge=0, description="Silence after which an agent who fell silent for nothing speaks on.")
+
+
+class Deadlines(Options):
+    """How long each wait may take. Past it the turn fails, and the agent says so."""
+
+    transcript_s: float = Field(15.0, gt=0, description="From the request to the transcript.")
+    first_token_s: float = Field(15.0, gt=0, description="From the request to the LLM's first word.")
+    next_token_s: float = Field(10.0, gt=0, description="Between words of the LLM.")
+    first_audio_s: float = Field(15.0, gt=0, description="From a phrase's text to its first audio.")
+    next_audio_s: float = Field(10.0, gt=0, description="Between chunks of one phrase's audio.")
+    end_of_turn_s: float = Field(1.0, gt=0, description="The turn model's answer; without one the silence decides.")
+
+
+class CallOptions(Options):
+    """How a call goes, where the caller does not choose otherwise."""
+
+    instructions: str = Field(DEFAULT_INSTRUCTIONS, description="What the LLM is told before the conversation.")
+    sorry: str = Field(
+        "Sorry, I could not answer that. Please say it again.",
+        description="Spoken when no model answers in time. Made into sound at the start and kept.",
+    )
+    max_answer_tokens: int = Field(120, ge=1, le=4096, description="An answer's limit: about 40 s of speech.")
+    max_history_tokens: int = Field(
+        1200, ge=64, description="Estimated length from which the oldest turns are left out of the prompt."
+    )
+    temperature: float = Field(0.3, ge=0, le=2, description="Of the LLM. Small models wander when it is high.")
+    speculation: bool = Field(
+        True, description="Prepare the answer in every pause, and drop it when the caller goes on."
+    )
+    phrases_ahead: int = Field(3, ge=1, le=16, description="Phrases made into sound ahead of the one that plays.")
+    listening: ListeningOptions = ListeningOptions()
+    turn_taking: TurnTakingOptions = TurnTakingOptions()
+    deadlines: Deadlines = Deadlines()
+
+
+class IngressOptions(Options):
+    """The door: how many calls a replica takes and what a client may send."""
+
+    replicas: int = Field(1, ge=1, le=256, description="Processes that host calls.")
+    cpus: float = Field(0.1, ge=0, description="Cores that Ray reserves for each: bookkeeping, not a limit.")
+    max_calls: int = Field(32, ge=1, le=4096, description="Calls per replica; the next one is refused with a reason.")
+    max_event_bytes: int = Field(
+        15 * 2**20, ge=1024, lt=2**24, description="Largest message of a client. The web server cuts off at 16 MiB."
+    )
+    send_timeout_s: float = Field(10.0, gt=0, description="A client that takes nothing for this long is gone.")
+    drain_s: float = Field(
+        600.0, gt=0, description="On a redeploy or scale-down, how long running calls may go on before they are cut."
+    )
+    max_call_s: float = Field(3600.0, gt=0, description="The longest call; then it is ended with a reason.")

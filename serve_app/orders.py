@@ -1,0 +1,147 @@
+"""What the caller's side may order during a call, and how the call obeys. A wrong order becomes a `Problem`."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from deployments.contracts import Message
+from deployments.errors import BadRequest
+from serve_app.caller_turn import CallerTurn
+from serve_app.conversation.history import messages
+from serve_app.conversation.items import AnswerOptions, Item
+from serve_app.conversation.listening import milliseconds
+from serve_app.conversation.messages import (
+    AudioCleared,
+    CancelAnswer,
+    ClearAudio,
+    CommitAudio,
+    Configure,
+    Configured,
+    CreateAnswer,
+    CreateItem,
+    DeleteItem,
+    ItemAdded,
+    ItemDeleted,
+    ItemDone,
+    ItemRetrieved,
+    ItemTruncated,
+    Order,
+    Problem,
+    RetrieveItem,
+    TruncateItem,
+)
+from serve_app.conversation.turns import Event, State
+
+if TYPE_CHECKING:
+    from serve_app.call import Call
+
+SHORTEST_COMMIT_MS = 100
+"""The shortest audio that can be committed, as in OpenAI's protocol: less holds no word."""
+
+SILENCE_PROMPT = "The caller has been silent for a while. Ask in one short sentence whether they are still there."
+
+
+def obey(call: "Call", order: Order) -> None:
+    """Carry out one order. What is wrong with it is told to the caller's side, and the call goes on."""
+    try:
+        _obey(call, order)
+    except BadRequest as wrong:
+        call.stage.outbox.tell(Problem(str(wrong), wrong.code, wrong.field, order.ref))
+
+
+def _obey(call: "Call", order: Order) -> None:
+    match order:
+        case Configure():
+            _configure(call, order)
+        case CommitAudio():
+            _commit(call)
+        case ClearAudio():
+            _clear(call)
+        case CreateItem():
+            previous = call.stage.history.add(order.item, order.after)
+            call.stage.outbox.tell(ItemAdded(order.item, previous))
+            call.stage.outbox.tell(ItemDone(order.item, previous))
+        case RetrieveItem():
+            call.stage.outbox.tell(ItemRetrieved(call.stage.history.get(order.item_id)))
+        case DeleteItem():
+            call.stage.history.delete(order.item_id)
+            call.stage.outbox.tell(ItemDeleted(order.item_id))
+        case TruncateItem():
+            _truncate(call, order)
+        case CreateAnswer():
+            _create_answer(call, order.options)
+        case CancelAnswer():
+            _cancel_answer(call, order.answer_id)
+
+
+def _configure(call: "Call", order: Configure) -> None:
+    before = call.settings.turn_detection
+    call.settings = order.settings
+    call.ear.attend(order.settings.turn_detection)
+    if before is not None and order.settings.turn_detection is None and call.turn is not None:
+        call.step(Event.TURN_DISCARDED)  # nobody would end this turn now; its audio can still be committed
+    call.stage.outbox.tell(Configured(order.settings))
+
+
+def _commit(call: "Call") -> None:
+    memory = call.ear.memory
+    first = max(call.uncommitted_sample, memory.first_sample)
+    if milliseconds(memory.next_sample - first) < SHORTEST_COMMIT_MS:
+        raise BadRequest(
+            f"there are only {milliseconds(memory.next_sample - first)} ms of audio to commit,"
+            f" at least {SHORTEST_COMMIT_MS} ms are needed",
+            code="input_audio_buffer_commit_empty",
+        )
+    call.step(Event.TURN_COMMITTED)
+
+
+def _clear(call: "Call") -> None:
+    call.uncommitted_sample = call.ear.memory.next_sample
+    call.step(Event.TURN_DISCARDED)
+    call.stage.outbox.tell(AudioCleared())
+
+
+def _truncate(call: "Call", order: TruncateItem) -> None:
+    if call.reply is not None and not call.reply.finished and call.reply.holds(order.item_id):
+        call.step(Event.ANSWER_CANCELLED)
+    call.stage.history.cut(order.item_id, order.content_index, order.audio_end_ms)
+    call.stage.outbox.tell(ItemTruncated(order.item_id, order.content_index, order.audio_end_ms))
+
+
+def _create_answer(call: "Call", options: AnswerOptions) -> None:
+    if call.reply is not None and not call.reply.finished:
+        raise BadRequest(
+            f"the answer {call.reply.answer.id} is under way: cancel it first, or wait for its end",
+            code="conversation_already_has_active_response",
+        )
+    for given in options.input or ():
+        if isinstance(given, str):
+            call.stage.history.get(given)
+    call.request_answer(options)
+
+
+def _cancel_answer(call: "Call", answer_id: str | None) -> None:
+    reply = call.reply
+    if reply is None or reply.finished or answer_id not in (None, reply.answer.id):
+        raise BadRequest("there is no such answer under way", field="response_id", code="response_cancel_not_active")
+    if call.state in (State.THINKING, State.SPEAKING, State.HELD):
+        call.step(Event.ANSWER_CANCELLED)
+
+
+async def prompt_for(call: "Call", options: AnswerOptions, turn: CallerTurn | None) -> Sequence[Message] | None:
+    """What the LLM is to see for this answer, once the caller's words are known. None: there is nothing to answer."""
+    heard: list[Message] = []
+    if turn is not None and turn.silent:
+        heard = [Message("system", SILENCE_PROMPT)]
+    elif turn is not None:
+        words = (await turn.heard()).text.strip()
+        if not words and options == AnswerOptions():
+            return None
+        heard = [Message("user", words)] if words else []
+    instructions = options.instructions or call.settings.instructions
+    if options.input is not None:
+        return [Message("system", instructions), *messages(_chosen(call, options.input))]
+    return [*call.stage.history.prompt(instructions, without=turn.item if turn else None), *heard]
+
+
+def _chosen(call: "Call", chosen: Sequence[Item | str]) -> list[Item]:
+    return [call.stage.history.get(item) if isinstance(item, str) else item for item in chosen]

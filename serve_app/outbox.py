@@ -1,0 +1,95 @@
+"""Everything on its way to the caller, in one order: events and sound."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from deployments.contracts import Pcm
+from deployments.errors import CallerGone
+from serve_app.conversation.items import MessageItem
+from serve_app.conversation.messages import Event
+from serve_app.transports.base import Transport
+
+EVENT_LIMIT = 2_000
+"""A caller's side that is this many events behind does not read: the call ends."""
+AUDIO_LIMIT = 8
+"""Chunks of sound waiting to be sent; whoever makes more waits, so that there is little to take back on a stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    pcm: Pcm
+    item: MessageItem
+
+
+class Outbox:
+    """A queue in front of the transport. Events never wait for room, sound does; one task, `run`, sends both."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._waiting: deque[Event | Sound] = deque()
+        self._sounds = 0
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+        self._playing = asyncio.Event()
+        self._room.set()
+        self._playing.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def tell(self, event: Event) -> None:
+        """Send this event after what waits already. Raises CallerGone when the caller's side has stopped reading."""
+        if len(self._waiting) >= EVENT_LIMIT:
+            raise CallerGone("the caller's side reads too slowly")
+        self._push(event)
+
+    async def play(self, pcm: Pcm, item: MessageItem) -> None:
+        """Send this sound, at the transport's rate; waits while paused, and while enough is on its way."""
+        while not (self._room.is_set() and self._playing.is_set()):
+            await self._playing.wait()
+            await self._room.wait()
+        self._sounds += 1
+        if self._sounds >= AUDIO_LIMIT:
+            self._room.clear()
+        self._push(Sound(pcm, item))
+
+    def pause(self) -> None:
+        """No more sound is accepted until `resume`."""
+        self._playing.clear()
+
+    def resume(self) -> None:
+        self._playing.set()
+
+    def drop_sound(self) -> int:
+        """Forget the sound that was not sent yet: how many samples of it there were."""
+        dropped = [entry for entry in self._waiting if isinstance(entry, Sound)]
+        self._waiting = deque(entry for entry in self._waiting if not isinstance(entry, Sound))
+        self._sounds -= len(dropped)
+        self._room.set()
+        return sum(len(sound.pcm) for sound in dropped)
+
+    async def sent(self) -> None:
+        """Wait until all that waits now has been handed to the transport."""
+        await self._idle.wait()
+
+    def _push(self, entry: Event | Sound) -> None:
+        self._waiting.append(entry)
+        self._idle.clear()
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Send for as long as the call lasts."""
+        while True:
+            if not self._waiting:
+                self._idle.set()
+                self._changed.clear()
+                await self._changed.wait()
+            await self._send(self._waiting.popleft())
+
+    async def _send(self, entry: Event | Sound) -> None:
+        if not isinstance(entry, Sound):
+            await self._transport.send_event(entry)
+            return
+        self._sounds -= 1
+        self._room.set()
+        await self._transport.play(entry.pcm, entry.item)

@@ -1,0 +1,140 @@
+"""The process that `antiphon up` supervises: Ray on this machine, Serve on it, and the application.
+
+It is told on standard input and tells on standard output, one JSON object a line; all else is log. Importing Ray
+takes a second, so it is started early and waits for `{"go": true}`. When its input ends, its supervisor is gone or
+wants it gone, and it stops everything it started. Its one argument is the folder for Ray's files.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+from serve_app.processes import adopt_orphans, end_descendants
+
+OBJECT_STORE_BYTES = 100 * 2**20  # audio travels over gRPC, not through the object store; less is refused by Ray
+POLL_S = 0.2
+STOP_GRACE_S = 5.0
+
+
+def main() -> int:
+    adopt_orphans()
+    # Ctrl-C and SIGTERM are the supervisor's business: it ends our input.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    events = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever prints to standard output goes into the log, not between our lines
+    try:
+        return _run(events)
+    except Exception as wrong:
+        _tell(events, failed=cause_in(f"{type(wrong).__name__}: {wrong}"))
+        raise
+    finally:
+        end_descendants(os.getpid(), grace_s=STOP_GRACE_S)
+        shutil.rmtree(sys.argv[1], ignore_errors=True)  # if the supervisor was killed, nobody else does
+
+
+def _run(events: Any) -> int:
+    import ray
+    from ray import serve
+    from ray.serve._private import api
+    from ray.serve.schema import ServeDeploySchema
+
+    from serve_app.config_file import serve_problems
+
+    order = json.loads(sys.stdin.readline() or "{}")
+    if not order.get("go"):
+        return 0
+    over = threading.Event()
+    threading.Thread(target=_until_input_ends, args=(over,), daemon=True).start()
+    if problems := serve_problems(order["config"]):
+        _tell(events, problems=[str(problem) for problem in problems])
+        return 2
+    config = ServeDeploySchema.model_validate(order["config"])
+    _tell(events, step="starting Ray")
+    ray.init(
+        address="local",
+        namespace="serve",
+        include_dashboard=order["dashboard"],
+        object_store_memory=OBJECT_STORE_BYTES,
+        num_cpus=max(2, os.cpu_count() or 1),  # fractions of cores are bookkeeping: one core must be enough
+        _temp_dir=f"{sys.argv[1]}/ray",
+        _node_ip_address="127.0.0.1",
+    )
+    try:
+        _tell(events, step="starting Serve")
+        # As `serve run` does it: Serve's public `start` takes no proxy options of a config file.
+        client = api.serve_start(
+            http_options=config.http_options.model_dump(),
+            proxy_location=config.proxy_location,
+            global_logging_config=None,
+        )
+        client.deploy_apps(config, _blocking=False)
+        _watch(events, order["application"], over, serve)
+        over.wait()
+        return 0
+    finally:
+        ray.shutdown()
+
+
+def _until_input_ends(over: threading.Event) -> None:
+    while sys.stdin.readline():
+        pass
+    over.set()
+
+
+def _watch(events: Any, application: str, over: threading.Event, serve: Any) -> None:
+    """Tell what is still loading until all is up, or why it will never be."""
+    told: object = None
+    while not over.is_set():
+        status = serve.status().applications.get(application)
+        if status is not None:
+            waiting = [name for name, each in status.deployments.items() if each.status != "HEALTHY"]
+            broken = {name: each.message for name, each in status.deployments.items() if _is_broken(each.message)}
+            if status.status in ("DEPLOY_FAILED", "UNHEALTHY") or broken:
+                name, message = next(iter(broken.items()), ("", status.message))
+                _tell(events, failed=": ".join(filter(None, (name, cause_in(message)))))
+                return
+            if status.status == "RUNNING":
+                _tell(events, running=True)
+                return
+            if told != waiting:
+                told = waiting
+                _tell(events, loading=waiting)
+        time.sleep(POLL_S)
+
+
+def _is_broken(message: str) -> bool:
+    """Serve tries a replica three times over many seconds; what failed once on one machine fails again."""
+    return ("failed to start" in message and "Traceback" in message) or ("Error" in message and "Retrying" in message)
+
+
+def cause_in(message: str) -> str:
+    """The line of a traceback that says what went wrong: the last one of the innermost error that is ours to tell."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    errors = [line for line in lines if _looks_like_error(line)]
+    return _one_line(errors[-1] if errors else (lines[-1] if lines else "unknown cause"))
+
+
+def _looks_like_error(line: str) -> bool:
+    head, colon, _ = line.partition(":")
+    return bool(colon) and " " not in head and head.rpartition(".")[2][:1].isupper()
+
+
+def _one_line(text: str) -> str:
+    head, colon, rest = text.strip().partition(": ")
+    # `deployments.errors.BadModel: the file …` -> `the file …`: our own errors are sentences.
+    return (rest if colon and head.startswith("deployments.errors.") else text.strip()).replace("\n", " ")
+
+
+def _tell(events: Any, **event: object) -> None:
+    with contextlib.suppress(BrokenPipeError):  # the supervisor is gone; our input will end
+        print(json.dumps(event), file=events, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""All settings: the `args` of the application in a Serve config file. Without any it is the local system."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, model_validator
+
+from deployments.asr.options import AsrOptions
+from deployments.llm.options import LlmOptions
+from deployments.options import LogOptions, Options
+from deployments.store import Catalogue, Kind, ModelSpec, StoreOptions
+from deployments.tts.options import TtsOptions
+from deployments.turn.options import TurnOptions
+from deployments.vad.options import VadOptions
+from serve_app.options import CallOptions, IngressOptions
+from serve_app.settings_sources import Variables, resolve, shown
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+WITHOUT_WEIGHTS = "synthetic"
+"""The model of every engine that needs none: it stands in no catalogue."""
+DEFAULT_MODELS: Mapping[str, str] = {
+    "asr": "whisper-tiny.en",
+    "llm": "smollm2-135m",
+    "tts": "piper-joe",
+    "turn": "smart-turn-v3.2",
+    "vad": "silero-vad-v6",
+}
+"""A spoken conversation on two cores without a GPU."""
+AnyOptions = AsrOptions | LlmOptions | TtsOptions | TurnOptions | VadOptions
+ENGINES_WITHOUT_WEIGHTS = ("synthetic", "energy")
+
+
+class Settings(Options):
+    """Everything that can be chosen. Validating applies `${VAR}`, `.env` and the environment (see settings_sources),
+    so that `serve run FILE` and `antiphon up FILE` mean the same; a pickled copy is taken as it is."""
+
+    asr: AsrOptions = Field(AsrOptions(model=DEFAULT_MODELS["asr"]), description="Speech to text.")
+    llm: LlmOptions = Field(LlmOptions(model=DEFAULT_MODELS["llm"]), description="The language model.")
+    tts: TtsOptions = Field(TtsOptions(model=DEFAULT_MODELS["tts"]), description="Text to speech.")
+    turn: TurnOptions = Field(TurnOptions(model=DEFAULT_MODELS["turn"]), description="Is the caller's turn over?")
+    vad: VadOptions = Field(VadOptions(model=DEFAULT_MODELS["vad"]), description="Is somebody speaking?")
+    call: CallOptions = Field(CallOptions(), description="How a call goes.")
+    ingress: IngressOptions = Field(IngressOptions(), description="The door.")
+    log: LogOptions = Field(LogOptions(), description="What is written down.")
+    store: StoreOptions = Field(StoreOptions(), description="Where weights are kept.")
+    models: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="More models, as in `deployments/models.yaml`: id to entry."
+    )
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _from_all_sources(cls, data: Any, handler: Callable[[Any], "Settings"], info: ValidationInfo) -> "Settings":
+        if not isinstance(data, Mapping):
+            return handler(data)
+        resolved = resolve(data, cls, Variables.here(), origin=(info.context or {}).get("origin", "YAML"))
+        settings = handler(_with_models(resolved.values))
+        settings._origins = resolved.origins
+        return settings
+
+    def changes(self) -> Iterator[str]:
+        """What differs from the defaults and where that came from: `asr.model = x (ANTIPHON_ASR__MODEL)`."""
+        before = flat(Settings.model_construct())
+        for path, value in flat(self).items():
+            if value != before.get(path):
+                yield f"{path} = {shown(path.rpartition('.')[2], value)} ({self._origin(path)})"
+
+    def _origin(self, path: str) -> str:
+        """A value inside a mapping or a list came from where the nearest thing around it came from."""
+        inside = [known for known in self._origins if known.startswith((f"{path}.", f"{path}["))]
+        return self._origins.get(path) or (self._origins[inside[0]] if inside else "default")
+
+
+def _with_models(values: dict[str, Any]) -> dict[str, Any]:
+    """A section that names no model gets the one that goes with its engine."""
+    for kind, section in values.items():
+        if kind in DEFAULT_MODELS and isinstance(section, dict):
+            weightless = section.get("engine") in ENGINES_WITHOUT_WEIGHTS
+            none = None if kind == "vad" else WITHOUT_WEIGHTS
+            section.setdefault("model", none if weightless else DEFAULT_MODELS[kind])
+    return values
+
+
+def flat(model: BaseModel, path: str = "") -> dict[str, Any]:
+    """`{"asr.model": …}`: every setting by its path."""
+    found: dict[str, Any] = {}
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        here = f"{path}.{name}".lstrip(".")
+        found |= flat(value, here) if isinstance(value, BaseModel) else {here: value}
+    return found
+
+
+def load_settings(path: Path) -> Settings:
+    """The settings in a Serve config file. Raises SettingsError, each problem with its path."""
+    from serve_app.config_file import read_config  # config files are made of settings: the import would be a circle
+
+    return read_config(path).settings()
+
+
+def model_specs(settings: Settings) -> dict[Kind, ModelSpec | None]:
+    """The model of each kind; None for engines without weights. Raises BadModel for one that is unknown."""
+    catalogue = Catalogue.load(settings.models)
+    return {
+        kind: None if options.engine in ENGINES_WITHOUT_WEIGHTS else catalogue.get(str(options.model), kind)
+        for kind, options in model_options(settings).items()
+    }
+
+
+def model_options(settings: Settings) -> dict[Kind, AnyOptions]:
+    """The sections about models, by kind."""
+    return {kind: getattr(settings, kind) for kind in KINDS}

@@ -1,0 +1,75 @@
+"""The page in Chromium, with a recording as its microphone: what several tests do with it."""
+
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from playwright.sync_api import Page
+
+from deployments.audio import to_pcm
+from deployments.contracts import Pcm
+from tests.browser.conftest import launch
+
+RATE_HZ = 48_000  # of the microphone
+READY = "window.antiphon !== undefined"
+
+
+def recording(path: Path, sound: Pcm, *, lead_s: float = 1.5, tail_s: float = 60.0) -> Path:
+    """A microphone that hears silence, `sound` (int16[n] at 48 kHz), and silence."""
+    lead, tail = (np.zeros(int(RATE_HZ * seconds), np.int16) for seconds in (lead_s, tail_s))
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(np.concatenate([lead, sound, tail]).tobytes())
+    return path
+
+
+@contextmanager
+def opened(playwright: Any, chromium: str, url: str, microphone: Path | None = None, **context: Any) -> Iterator[Page]:
+    """The page, which must not have complained in its console by the end."""
+    fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    if microphone is not None:
+        fake.append(f"--use-file-for-fake-audio-capture={microphone}%noloop")
+    browser = launch(playwright, chromium, *fake)
+    complaints: list[str] = []
+    try:
+        page = browser.new_context(**context).new_page()
+        page.set_default_timeout(60_000)
+        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(url)
+        page.wait_for_function(READY)
+        yield page
+    finally:
+        browser.close()
+    assert complaints == []
+
+
+def as_it_is(page: Page) -> None:
+    """The microphone's sound unprocessed: what takes noise out of speech takes tones for noise."""
+    page.locator("#sound summary").click()
+    page.get_by_label("Remove echo and noise").uncheck()
+
+
+def talk(page: Page) -> None:
+    page.evaluate("antiphon.startRecording()")
+    page.get_by_role("button", name="Start talking").click()
+
+
+def wait_until_answered(page: Page) -> None:
+    page.wait_for_function("antiphon.lastTimeline !== null && antiphon.playedMs > 0 && antiphon.state === 'idle'")
+    page.wait_for_timeout(300)  # the last of the recording is on its way from the worklet
+
+
+def played(page: Page) -> tuple[Pcm, int]:
+    """What the page gave to the speaker: int16[n], and its rate in Hz."""
+    made = page.evaluate("(() => { const r = antiphon.recording(); return [Array.from(r.samples), r.rate_hz]; })()")
+    return to_pcm(np.array(made[0], np.float32)), int(made[1])
+
+
+def words_of(page: Page, role: str) -> list[str]:
+    return [entry["text"] for entry in page.evaluate("antiphon.transcript") if entry["role"] == role]

@@ -1,0 +1,100 @@
+"""The sound of the page, with no server and no clock: its worklets are run faster than real time, and exactly."""
+
+import random
+from collections.abc import Iterator
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.conftest import launch
+
+HARNESS = Path(__file__).with_name("worklets.js")
+RATES_HZ = [44_100, 48_000]
+QUANTUM = 128  # samples: the Web Audio API renders in blocks of this size
+
+
+@pytest.fixture(scope="module")
+def page(playwright: Any, chromium: str, static_url: str) -> Iterator[Page]:
+    browser = launch(playwright, chromium)
+    try:
+        page = browser.new_page()
+        page.set_default_timeout(120_000)
+        page.goto(static_url)
+        page.add_script_tag(path=str(HARNESS))
+        yield page
+    finally:
+        browser.close()
+
+
+def arrivals_ms(packet_ms: int, jitter_ms: float, total_ms: int, seed: int) -> list[float]:
+    """When each packet arrives that is sent evenly and delayed by up to `jitter_ms`; none overtakes another."""
+    rng = random.Random(seed)
+    late = [100 + sent + rng.uniform(0, jitter_ms) for sent in range(0, total_ms, packet_ms)]
+    return list(accumulate(late, max))
+
+
+@pytest.mark.parametrize(("packet_ms", "seed"), [(20, 1), (20, 2), (40, 3)])
+def test_a_minute_with_60_ms_of_jitter_plays_without_a_gap(page: Page, packet_ms: int, seed: int) -> None:
+    arrivals = arrivals_ms(packet_ms, 60, 60_000, seed)
+    seen = page.evaluate("(given) => worklets.jittered(given)", _given(arrivals, packet_ms))
+    assert seen["underruns"] == 0
+    assert seen["playedMs"] == pytest.approx(60_000, abs=1)
+    assert 40 <= seen["startedMs"] - arrivals[0] <= 80 + 2 * QUANTUM * 1000 / 48_000
+
+
+def test_a_line_worse_than_the_buffer_can_hide_is_counted(page: Page) -> None:
+    arrivals = arrivals_ms(20, 60, 2_000, 1)
+    arrivals = [ms + 300 * (index >= 50) for index, ms in enumerate(arrivals)]
+    seen = page.evaluate("(given) => worklets.jittered(given)", _given(arrivals, 20))
+    assert seen["underruns"] >= 1
+    assert seen["playedMs"] == pytest.approx(2_000, abs=1)
+
+
+def test_the_buffer_grows_shorter_on_a_calm_line(page: Page) -> None:
+    targets = page.evaluate("worklets.calm({runs: 6, rateHz: 48000})")
+    assert targets[0] == 80
+    assert targets[-1] == 40
+    assert targets == sorted(targets, reverse=True)
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+def test_stopping_is_silent_within_one_quantum_and_does_not_click(page: Page, rate_hz: int) -> None:
+    seen = page.evaluate("(rateHz) => worklets.stopped({stopS: 1.0, rateHz})", rate_hz)
+    samples, at = np.array(seen["samples"]), seen["stoppedAt"]
+    assert np.abs(samples[at - 10 * QUANTUM : at]).max() > 0.2
+    assert np.abs(samples[at + QUANTUM :]).max() == 0
+    steepest = 2 * np.pi * 500 / rate_hz * 8000 / 32768  # of the tone itself
+    assert np.abs(np.diff(samples)).max() < 1.3 * steepest
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+def test_what_was_played_is_reported_to_the_millisecond(page: Page, rate_hz: int) -> None:
+    seen = page.evaluate("(rateHz) => worklets.stopped({stopS: 1.0, rateHz})", rate_hz)
+    [report] = seen["report"]
+    expected_ms = (seen["stoppedAt"] / rate_hz - seen["startedS"]) * 1000
+    assert report["item"] == "a"
+    assert report["playedMs"] == pytest.approx(expected_ms, abs=5)  # a block of 2 ms and the resampler's delay
+
+
+@pytest.mark.parametrize("rate_hz", [*RATES_HZ, 96_000])
+@pytest.mark.parametrize("hz", [100, 440, 3_400, 8_000])
+def test_the_capture_passes_speech(page: Page, rate_hz: int, hz: int) -> None:
+    seen = page.evaluate("([hz, rateHz]) => worklets.captured({hz, rateHz})", [hz, rate_hz])
+    assert seen["gainDb"] == pytest.approx(0, abs=0.2)
+    assert seen["lengths"] == [480]
+    assert seen["packets"] in (49, 50)
+
+
+@pytest.mark.parametrize("rate_hz", [*RATES_HZ, 96_000])
+@pytest.mark.parametrize("hz", [12_500, 15_000, 20_000])
+def test_the_capture_suppresses_what_would_alias(page: Page, rate_hz: int, hz: int) -> None:
+    seen = page.evaluate("([hz, rateHz]) => worklets.captured({hz, rateHz})", [hz, rate_hz])
+    assert seen["gainDb"] < -70
+
+
+def _given(arrivals: list[float], packet_ms: int) -> dict[str, Any]:
+    return {"arrivalsMs": arrivals, "packetMs": packet_ms, "rateHz": 48_000}

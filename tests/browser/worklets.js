@@ -1,0 +1,116 @@
+// Runs the page's worklets in an OfflineAudioContext, where a minute takes seconds and time is exact.
+// Injected into the page by test_worklets.py.
+
+const tone = (hz, rateHz, count) => Int16Array.from({ length: count }, (_, i) => 8000 * Math.sin((2 * Math.PI * hz * i) / rateHz));
+
+async function playback(context) {
+  await context.audioWorklet.addModule("/playback-processor.js");
+  const node = new AudioWorkletNode(context, "antiphon-playback", { numberOfInputs: 0, outputChannelCount: [1] });
+  node.connect(context.destination);
+  const seen = [];
+  const waiting = new Map();
+  let next = 0;
+  node.port.onmessage = ({ data }) => (data.type === "ack" ? waiting.get(data.ack)() : seen.push(data));
+  const post = (message) =>
+    new Promise((resolve) => {
+      waiting.set(next, resolve);
+      node.port.postMessage({ ...message, ack: next++ });
+    });
+  return { seen, post };
+}
+
+/** At each of `[seconds, action]`, in order: the rendering waits until the action is done. */
+function schedule(context, actions) {
+  const quanta = new Map();
+  for (const [seconds, action] of actions) {
+    const at = Math.ceil((seconds * context.sampleRate) / 128);
+    quanta.set(at, [...(quanta.get(at) ?? []), action]);
+  }
+  for (const [at, together] of quanta) {
+    context.suspend((at * 128) / context.sampleRate).then(async () => {
+      for (const action of together) await action();
+      context.resume();
+    });
+  }
+}
+
+/** `arrivalsMs[i]` is when the i-th packet of `packetMs` arrives. What was seen, and how much of the rest is silent. */
+async function jittered({ arrivalsMs, packetMs, rateHz }) {
+  const lastS = arrivalsMs.at(-1) / 1000 + 0.5;
+  const context = new OfflineAudioContext(1, Math.ceil(lastS * rateHz), rateHz);
+  const { seen, post } = await playback(context);
+  const count = (24000 * packetMs) / 1000;
+  const pcm = tone(500, 24000, count);
+  const actions = arrivalsMs.map((ms) => [ms / 1000, () => post({ type: "audio", item: "a", pcm: pcm.slice() })]);
+  actions.push([arrivalsMs.at(-1) / 1000, () => post({ type: "end", item: "a" })]);
+  schedule(context, actions);
+  await context.startRendering();
+  await post({ type: "none" }); // everything posted before has arrived
+  const progress = seen.filter((message) => message.type === "progress");
+  const started = seen.find((message) => message.type === "started");
+  return {
+    underruns: seen.filter((message) => message.type === "underrun").length,
+    playedMs: seen.find((message) => message.type === "finished")?.playedMs ?? progress.at(-1).playedMs,
+    startedMs: started.time * 1000,
+    targetMs: progress.at(-1).targetMs,
+  };
+}
+
+/** Runs of 400 ms, each given at once: the target in ms after each. */
+async function calm({ runs, rateHz }) {
+  const context = new OfflineAudioContext(1, Math.ceil((runs + 1) * rateHz), rateHz);
+  const { seen, post } = await playback(context);
+  const actions = [];
+  for (let run = 0; run < runs; run++) {
+    for (let part = 0; part < 20; part++) {
+      const seconds = 0.1 + run + part * 0.005; // four times as fast as it is played
+      actions.push([seconds, () => post({ type: "audio", item: `r${run}`, pcm: tone(500, 24000, 480) })]);
+    }
+    actions.push([0.25 + run, () => post({ type: "end", item: `r${run}` })]);
+  }
+  schedule(context, actions);
+  await context.startRendering();
+  await post({ type: "none" });
+  return seen.filter((message) => message.type === "progress").map((message) => message.targetMs);
+}
+
+/** Five seconds of a tone are queued and stopped at `stopS`. The samples, the stop's place, and what was reported. */
+async function stopped({ stopS, rateHz }) {
+  const context = new OfflineAudioContext(1, 2 * rateHz, rateHz);
+  const { seen, post } = await playback(context);
+  schedule(context, [
+    [0.1, () => post({ type: "audio", item: "a", pcm: tone(500, 24000, 5 * 24000) })],
+    [stopS, () => post({ type: "stop" })],
+  ]);
+  const rendered = await context.startRendering();
+  await post({ type: "none" });
+  return {
+    samples: Array.from(rendered.getChannelData(0)),
+    stoppedAt: Math.ceil((stopS * rateHz) / 128) * 128,
+    startedS: seen.find((message) => message.type === "started").time,
+    report: seen.find((message) => message.type === "stopped").items,
+  };
+}
+
+/** A second of a sine of `hz` through the capture worklet: {gainDb, packets, samples in each packet}. */
+async function captured({ hz, rateHz }) {
+  const context = new OfflineAudioContext(1, rateHz, rateHz);
+  await context.audioWorklet.addModule("/capture-processor.js");
+  const node = new AudioWorkletNode(context, "antiphon-capture", { outputChannelCount: [1] });
+  const packets = [];
+  node.port.onmessage = ({ data }) => packets.push(data);
+  const sine = new OscillatorNode(context, { frequency: hz });
+  sine.connect(new GainNode(context, { gain: 0.5 })).connect(node).connect(context.destination);
+  sine.start();
+  await context.startRendering();
+  while (packets.length < 49) await new Promise((resolve) => setTimeout(resolve, 5));
+  const middle = packets.slice(10, 45); // without the filter's first samples
+  const power = middle.reduce((sum, packet) => sum + packet.level ** 2, 0) / middle.length;
+  return {
+    gainDb: 10 * Math.log10(Math.max(power, 1e-12) / 0.125), // 0.5 squared, over 2
+    packets: packets.length,
+    lengths: [...new Set(packets.map((packet) => packet.pcm.length))],
+  };
+}
+
+window.worklets = { jittered, calm, stopped, captured };

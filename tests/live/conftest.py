@@ -1,0 +1,103 @@
+"""The system as people start it: `antiphon up` in a process of its own, once for all tests that ask for it."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serve_app.supervisor import free_ports
+
+ROOT = Path(__file__).parent.parent.parent
+START_S = 170.0
+STOP_S = 30.0
+
+
+@dataclass(frozen=True)
+class System:
+    """A running `antiphon up`."""
+
+    process: "subprocess.Popen[bytes]"
+    url: str
+    output: Path
+
+    def said(self) -> str:
+        return self.output.read_text(encoding="utf-8", errors="replace")
+
+
+def launch(*words: str, output: Path, **variables: str) -> "subprocess.Popen[bytes]":
+    """`antiphon …` from the root of the repository; what it prints goes to `output`."""
+    with output.open("wb") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", "serve_app.cli", *words],
+            cwd=ROOT,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **variables},
+        )
+
+
+@contextmanager
+def running(config: str, folder: Path, **variables: str) -> Iterator[System]:
+    """The system, ready to answer. What it printed is part of every failure to start."""
+    [port] = free_ports(1)
+    output = folder / "output"
+    process = launch("up", config, "--port", str(port), "--log-file", str(folder / "log"), output=output, **variables)
+    system = System(process, f"http://127.0.0.1:{port}", output)
+    try:
+        wait_until_ready(system)
+        yield system
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+
+def wait_until_ready(system: System) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if system.process.poll() is not None:
+            pytest.fail(f"antiphon up ended with {system.process.returncode}:\n{system.said()}")
+        with contextlib.suppress(httpx.HTTPError):
+            if "ready: open" in system.said() and httpx.get(f"{system.url}/ready", timeout=5.0).status_code == 200:
+                return
+        time.sleep(0.2)
+    pytest.fail(f"antiphon up was not ready in {START_S:g} s:\n{system.said()}")
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[System]:
+    """configs/demo.yaml, running."""
+    with tempfile.TemporaryDirectory() as folder, running("configs/demo.yaml", Path(folder)) as system:
+        yield system
+
+
+@pytest.fixture(scope="session")
+def local() -> Iterator[System]:
+    """configs/local.yaml, running: the real models."""
+    with tempfile.TemporaryDirectory() as folder, running("configs/local.yaml", Path(folder)) as system:
+        yield system
+
+
+@pytest.fixture(scope="session")
+def demo_url(demo: System) -> str:
+    """http://127.0.0.1:PORT of the system without models."""
+    return demo.url
+
+
+@pytest.fixture(scope="session")
+def local_url(local: System) -> str:
+    """http://127.0.0.1:PORT of the system with real models."""
+    return local.url

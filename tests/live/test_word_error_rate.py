@@ -1,0 +1,28 @@
+"""What is understood over the socket, at real-time pace, against plain faster-whisper with the same weights."""
+
+import pytest
+
+from loadtest.caller import RealtimeCaller
+from loadtest.statistics import WordErrors, word_errors
+from loadtest.wav import read_speech
+from tests.live.test_call_command import recordings, transcribe
+
+pytestmark = pytest.mark.timeout(600)
+
+
+async def test_as_many_words_are_understood_as_by_whisper_alone(local_url: str) -> None:
+    """Within half a point of word error rate. Turns that the server ended in a pause are taken together: what counts
+    is which words arrived."""
+    ours, plain = WordErrors(0, 0), WordErrors(0, 0)
+    for path, text in recordings():
+        alone = transcribe(read_speech(path, 16_000).tobytes())
+        async with RealtimeCaller(local_url) as caller:
+            await caller.say(read_speech(path))
+            heard = (await caller.answer(150)).heard
+        expected = text or alone
+        ours, plain = ours + word_errors(expected, heard), plain + word_errors(expected, alone)
+        print(f"{path.name:<16} socket {word_errors(expected, heard).rate:6.1%}  {heard}")
+        print(f"{'':<16} plain  {word_errors(expected, alone).rate:6.1%}  {alone}")
+    print(f"{'all':<16} socket {ours.rate:6.1%} ({ours.errors} of {ours.words}), plain {plain.rate:6.1%}")
+    assert ours.words > 20
+    assert ours.rate <= plain.rate + 0.005

@@ -1,0 +1,50 @@
+"""Speech for the tests of what listens: recorded people where there are recordings, else the TTS says the same."""
+
+import asyncio
+import csv
+import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from deployments.audio import resample
+from deployments.contracts import SPEECH_RATE_HZ, ModelFiles, Pcm
+from deployments.store import Catalogue, Kind, Store, StoreOptions
+from deployments.tts.options import TtsOptions
+from deployments.tts.piper import PiperTts
+
+RECORDINGS = Path(os.environ.get("ANTIPHON_SPEECH", "../shared/speech"))  # with a transcripts.tsv: file, text
+SENTENCES = ("the child almost hurt the small dog", "sunday is the best part of the week")
+
+
+def model(id: str, kind: Kind) -> ModelFiles:
+    return Store(StoreOptions()).fetch(Catalogue.load().get(id, kind))
+
+
+@functools.cache
+def speech() -> dict[str, Pcm]:
+    """What is said -> int16[n] at 16 kHz."""
+    table = RECORDINGS / "transcripts.tsv"
+    if not table.exists():
+        with ThreadPoolExecutor(1) as aside:  # a loop may be running here
+            return aside.submit(asyncio.run, _synthesised()).result()
+    with table.open(encoding="utf-8") as lines:
+        return {row["text"]: _recorded(RECORDINGS / row["file"]) for row in csv.DictReader(lines, delimiter="\t")}
+
+
+def _recorded(path: Path) -> Pcm:
+    samples, rate_hz = soundfile.read(path, dtype="int16", always_2d=True)
+    return resample(np.ascontiguousarray(samples.mean(axis=1).astype(np.int16)), rate_hz, SPEECH_RATE_HZ)
+
+
+async def _synthesised() -> dict[str, Pcm]:
+    engine = PiperTts.load(model("piper-joe", "tts"), TtsOptions(model="piper-joe", variation=0))
+    said = {}
+    for sentence in SENTENCES:
+        chunks = [chunk async for chunk in engine.speak(sentence + ".")]
+        said[sentence] = resample(np.concatenate([chunk.pcm for chunk in chunks]), chunks[0].rate_hz, SPEECH_RATE_HZ)
+    await engine.unload()
+    return said

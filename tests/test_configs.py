@@ -1,0 +1,90 @@
+"""Every shipped config is right, and wrong ones are refused in one line each."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from serve_app.cli import main
+from serve_app.commands.env_example import env_example
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
+def test_shipped_configs_are_right(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check-config", str(path)]) == 0, capsys.readouterr().err
+    assert f"{path}: fine" in capsys.readouterr().out
+
+
+def test_there_are_configs() -> None:
+    assert {"local.yaml", "demo.yaml"} <= {path.name for path in (ROOT / "configs").glob("*.yaml")}
+
+
+def test_the_example_of_a_dotenv_is_up_to_date() -> None:
+    assert (ROOT / ".env.example").read_text(encoding="utf-8") == env_example(), "antiphon env-example > .env.example"
+
+
+def config(args: Any = None, **top: Any) -> dict[str, Any]:
+    application = {"name": "antiphon", "route_prefix": "/", "import_path": "serve_app.app:build", "args": args or {}}
+    return {"applications": [application], **top}
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (config({"asr": {"modle": "x"}}), 'applications[0].args.asr.modle: unknown key; did you mean "model"?'),
+        (config({"asr": {"model": "wisper-tiny.en"}}), "applications[0].args.asr.model: no model is called"),
+        (config({"asr": {"engine": "piper"}}), 'applications[0].args.asr.engine: unknown engine "piper"; known: '),
+        (config({"asr": {"engine": "synthetc"}}), 'unknown engine "synthetc"; did you mean "synthetic"?'),
+        (config({"llm": {"deadline_ms": 5}}), 'llm.deadline_ms: unknown key; did you mean "deadline_s" (in s)?'),
+        (config({"llm": {"deadline_s": "5s"}}), 'not "5s": the unit is in the name, write 5'),
+        (config({"llm": {"model": "synthetic"}}), 'llm.engine: engine "llama_cpp" needs a model with weights'),
+        (
+            config({"llm": {"engine": "synthetic", "model": "smollm2-135m"}}),
+            'applications[0].args.llm.model: engine "synthetic" needs no weights',
+        ),
+        (config({"models": {"mine": {"kind": "llm"}}}), "applications[0].args.models.mine"),
+        (config(http_options={"prot": 1}), 'http_options.prot: unknown key; did you mean "port"?'),
+        (config(proxy_locaton="HeadOnly"), 'proxy_locaton: unknown key; did you mean "proxy_location"?'),
+        (config(proxy_location="Nowhere"), "proxy_location: "),
+        (config("words"), "applications[0].args: "),
+        ({"applications": []}, "none of them has import_path: serve_app.app:build"),
+        ({"asr": {}}, "applications: expected a list"),
+    ],
+)
+def test_wrong_configs(content: dict[str, Any], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(yaml.safe_dump(content))
+    assert main(["check-config", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert line in error
+    assert all(said.startswith(f"{path}: ") for said in error.splitlines())
+    assert len(error.splitlines()) == 1
+
+
+def test_an_engine_that_does_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = {"kind": "llm", "engine": "other", "licence": "MIT", "files": {"a": _file(tmp_path)}}
+    path = tmp_path / "x.yaml"
+    path.write_text(yaml.safe_dump(config({"llm": {"model": "mine"}, "models": {"mine": model}})))
+    assert main(["check-config", str(path)]) == 2
+    assert 'args.llm.engine: "llama_cpp" cannot run mine, which needs engine: other' in capsys.readouterr().err
+
+
+def _file(folder: Path) -> dict[str, object]:
+    return {"source": f"file:{folder}/a", "size_bytes": 1, "sha256": "0" * 64}
+
+
+def test_what_is_no_yaml_has_line_and_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("applications:\n  - name: [antiphon\n  - x: 1\n")
+    assert main(["check-config", str(path)]) == 2
+    assert capsys.readouterr().err.startswith(f"{path}: line 3, column 6: not YAML: ")
+
+
+def test_a_missing_file_is_answered_with_those_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check-config", str(ROOT / "configs" / "locl.yaml")]) == 2
+    error = capsys.readouterr().err
+    assert f"did you mean {ROOT / 'configs' / 'local.yaml'}?" in error
+    assert "demo.yaml" in error

@@ -1,0 +1,336 @@
+"""The socket as a client sees it, behind a real web server, and as the call sees it."""
+
+import asyncio
+import base64
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from deployments.contracts import Pcm
+from deployments.errors import CallerGone
+from serve_app.conversation import messages as m
+from serve_app.conversation.items import CallSettings, MessageItem, SemanticVad, ServerVad
+from serve_app.transports import g711
+from serve_app.transports.realtime_audio import Player
+from serve_app.transports.realtime_socket import RealtimeLimits, RealtimeSocket, read_extensions
+from tests.realtime_kit import ANSWER_PCM, WORDS, Client, connected
+
+
+def kinds(events: list[dict[str, Any]]) -> list[str]:
+    return [event["type"] for event in events]
+
+
+def update(client: Client, **fields: Any) -> dict[str, Any]:
+    client.send({"type": "session.update", "session": {"type": "realtime", **fields}})
+    session: dict[str, Any] = client.until("session.updated")[-1]["session"]
+    return session
+
+
+def append(client: Client, data: bytes) -> None:
+    client.send({"type": "input_audio_buffer.append", "audio": base64.b64encode(data).decode()})
+
+
+def spoken(events: list[dict[str, Any]]) -> bytes:
+    return b"".join(base64.b64decode(e["delta"]) for e in events if e["type"] == "response.output_audio.delta")
+
+
+def pitch_hz(pcm: Pcm, rate_hz: int) -> float:
+    spectrum = np.abs(np.fft.rfft(pcm * np.hanning(len(pcm))))
+    return float(spectrum.argmax() * rate_hz / len(pcm))
+
+
+# --- answers
+
+
+def test_a_spoken_answer_is_told_in_openais_order() -> None:
+    with connected() as (client, _):
+        client.send({"type": "response.create"})
+        events = client.until("response.done")
+        assert kinds(events) == [
+            "response.created",
+            "response.output_item.added",
+            "conversation.item.added",
+            "response.content_part.added",
+            "response.output_audio_transcript.delta",
+            "response.output_audio_transcript.delta",
+            "response.output_audio.delta",
+            "response.output_audio.done",
+            "response.output_audio_transcript.done",
+            "response.content_part.done",
+            "response.output_item.done",
+            "conversation.item.done",
+            "response.done",
+        ]
+        response = events[-1]["response"]
+        text = "".join(WORDS)
+        assert response["output"][0]["content"] == [{"type": "output_audio", "transcript": text}]
+        assert events[8]["transcript"] == events[9]["part"]["transcript"] == text
+        assert response["usage"]["total_tokens"] == 15
+        assert response["usage"]["input_token_details"]["cached_tokens"] == 4
+        assert np.frombuffer(spoken(events), "<i2").tolist() == ANSWER_PCM.tolist()
+        assert len({event["event_id"] for event in events}) == len(events)
+
+
+def test_a_written_answer_has_text_and_no_audio() -> None:
+    with connected() as (client, _):
+        client.send({"type": "response.create", "response": {"output_modalities": ["text"], "metadata": {"a": "b"}}})
+        events = client.until("response.done")
+        deltas = [event["delta"] for event in events if event["type"] == "response.output_text.delta"]
+        done = next(event for event in events if event["type"] == "response.output_text.done")
+        assert "".join(deltas) == done["text"] == "".join(WORDS)
+        assert not [kind for kind in kinds(events) if "audio" in kind]
+        assert events[-1]["response"]["metadata"] == {"a": "b"}
+
+
+def test_a_function_call_is_the_second_item() -> None:
+    with connected() as (client, _):
+        tool = {"type": "function", "name": "get_weather", "parameters": {"type": "object"}}
+        client.send({"type": "response.create", "response": {"tools": [tool]}})
+        events = client.until("response.done")
+        done = next(event for event in events if event["type"] == "response.function_call_arguments.done")
+        assert (done["output_index"], done["name"], done["arguments"]) == (1, "get_weather", '{"city":"Bern"}')
+        call = events[-1]["response"]["output"][1]
+        assert (call["type"], call["call_id"]) == ("function_call", done["call_id"])
+        output = {"type": "function_call_output", "call_id": done["call_id"], "output": "rain"}
+        client.send({"type": "conversation.item.create", "item": output})
+        assert client.until("conversation.item.done")[-1]["item"]["output"] == "rain"
+
+
+def test_an_answer_outside_the_conversation_adds_no_items_to_it() -> None:
+    with connected() as (client, call):
+        item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "alone"}]}
+        client.send({"type": "response.create", "response": {"conversation": "none", "input": [item]}})
+        events = client.until("response.done")
+        assert not [kind for kind in kinds(events) if kind.startswith("conversation")]
+        assert events[-1]["response"]["conversation_id"] is None
+        order = call.orders[-1]
+        assert isinstance(order, m.CreateAnswer)
+        assert order.options.input is not None
+        assert [i.text for i in order.options.input if isinstance(i, MessageItem)] == ["alone"]
+
+
+@pytest.mark.parametrize("law", ["mu", "a"])
+def test_telephone_audio_both_ways(law: g711.Law) -> None:
+    wire_format = {"type": f"audio/pcm{'u' if law == 'mu' else 'a'}"}
+    with connected() as (client, call):
+        update(client, audio={"input": {"format": wire_format}, "output": {"format": wire_format}})
+        tone = (8000 * np.sin(np.arange(8000) * 2 * np.pi * 700 / 8000)).astype(np.int16)
+        for first in range(0, 8000, 160):
+            append(client, g711.encode(tone[first : first + 160], law))
+        client.send({"type": "response.create"})
+        events = client.until("response.done")
+        heard = np.concatenate(call.pending)
+        assert abs(pitch_hz(heard, 16_000) - 700) < 5
+        answer = g711.decode(spoken(events), law)
+        assert abs(len(answer) - 8000) <= 2  # the resampler's tail was flushed
+        assert abs(pitch_hz(answer, 8000) - 440) < 5
+
+
+# --- what the caller says
+
+
+def test_appended_audio_reaches_the_call_at_16_khz_in_order() -> None:
+    with connected() as (client, call):
+        append(client, ANSWER_PCM.tobytes() * 3)
+        client.send({"type": "input_audio_buffer.commit"})
+        events = client.until("conversation.item.input_audio_transcription.completed")
+        assert kinds(events) == [
+            "input_audio_buffer.committed",
+            "conversation.item.added",
+            "conversation.item.done",
+            "conversation.item.input_audio_transcription.completed",
+        ]
+        assert "audio" not in events[1]["item"]["content"][0]
+        (item,) = call.items.values()
+        assert isinstance(item, MessageItem)
+        assert item.audio is not None
+        assert abs(len(item.audio) - 48_000) < 1600
+        assert abs(pitch_hz(item.audio, 16_000) - 440) < 2
+        client.send({"type": "conversation.item.retrieve", "item_id": item.id})
+        part = client.until("conversation.item.retrieved")[-1]["item"]["content"][0]
+        assert abs(pitch_hz(np.frombuffer(base64.b64decode(part["audio"]), "<i2"), 24_000) - 440) < 2
+
+
+def test_an_item_with_audio() -> None:
+    with connected() as (client, call):
+        part = {"type": "input_audio", "audio": base64.b64encode(ANSWER_PCM.tobytes()).decode(), "transcript": "la"}
+        item = {"type": "message", "role": "user", "id": "item_la", "content": [part]}
+        client.send({"type": "conversation.item.create", "item": item, "previous_item_id": "root"})
+        client.until("conversation.item.done")
+        made = call.items["item_la"]
+        assert isinstance(made, MessageItem)
+        assert made.audio is not None
+        assert (made.text, made.modality, len(made.audio)) == ("la", "audio", 16_000)
+
+
+def test_items_are_deleted_and_truncated() -> None:
+    with connected() as (client, _):
+        client.send({"type": "response.create"})
+        item_id = client.until("response.done")[-1]["response"]["output"][0]["id"]
+        cut = {"item_id": item_id, "content_index": 0, "audio_end_ms": 400}
+        client.send({"type": "conversation.item.truncate", **cut})
+        assert client.event().items() >= cut.items()
+        client.send({"type": "conversation.item.delete", "item_id": item_id})
+        assert client.until("conversation.item.deleted")[-1]["item_id"] == item_id
+
+
+# --- the session
+
+
+def test_an_update_changes_what_it_names_and_nothing_else() -> None:
+    with connected() as (client, call):
+        first = update(client, instructions="Sing.", audio={"output": {"voice": "marin", "speed": 1.25}})
+        second = update(client, audio={"input": {"turn_detection": {"type": "server_vad", "threshold": 0.7}}})
+        assert second["instructions"] == first["instructions"] == "Sing."
+        assert second["audio"]["output"] == first["audio"]["output"]
+        assert second["audio"]["input"]["turn_detection"] == {
+            "type": "server_vad",
+            "threshold": 0.7,
+            "prefix_padding_ms": 300,
+            "silence_duration_ms": 500,
+            "create_response": True,
+            "interrupt_response": True,
+            "idle_timeout_ms": None,
+        }
+        assert call.settings is not None
+        assert (call.settings.voice, call.settings.speed) == ("marin", 1.25)
+        assert call.settings.turn_detection == ServerVad(threshold=0.7)
+
+
+def test_null_switches_off_or_gives_back_the_default() -> None:
+    with connected() as (client, call):
+        update(client, instructions="Sing.", max_output_tokens=9)
+        off = {"turn_detection": None, "transcription": None, "noise_reduction": None}
+        session = update(client, instructions=None, max_output_tokens=None, tracing=None, audio={"input": off})
+        assert (session["instructions"], session["max_output_tokens"]) == ("Be brief.", "inf")
+        assert session["audio"]["input"]["turn_detection"] is None
+        assert call.settings is not None
+        assert (call.settings.turn_detection, call.settings.transcribe) == (None, False)
+        assert call.settings.max_output_tokens is None
+
+
+def test_what_clients_routinely_send_is_accepted() -> None:
+    with connected() as (client, call):
+        tool = {"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}}
+        session = update(
+            client,
+            model="antiphon",
+            include=["item.input_audio_transcription.logprobs"],
+            tools=[tool],
+            tool_choice={"type": "function", "name": "f"},
+            max_output_tokens=4096,
+            output_modalities=["text"],
+            truncation="auto",
+            audio={
+                "input": {
+                    "format": {"type": "audio/pcm", "rate": 24000},
+                    "transcription": {"model": "whisper-1", "language": "en", "prompt": "names"},
+                    "turn_detection": {"type": "semantic_vad", "eagerness": "high", "interrupt_response": False},
+                },
+                "output": {"voice": {"id": "alloy"}},
+            },
+        )
+        assert session["tools"] == [tool]
+        assert session["audio"]["output"]["voice"] == "alloy"
+        assert session["audio"]["input"]["transcription"]["model"] == "whisper-1"
+        settings = call.settings
+        assert settings is not None
+        assert settings.turn_detection == SemanticVad("high", interrupt_response=False)
+        assert (settings.tool_choice, settings.output, settings.language) == ("f", "text", "en")
+        assert settings.hint == "names"
+
+
+# --- our own events
+
+
+async def tell_everything(socket: RealtimeSocket) -> None:
+    await socket.send_event(m.StateChanged("hearing"))
+    await socket.send_event(m.TurnTimed({"voice_to_voice_ms": 1}))
+    await socket.send_event(m.AudioCleared())
+
+
+def test_our_own_events_are_sent_only_to_those_who_asked() -> None:
+    for query, expected in (
+        ("", []),
+        ("&antiphon_events=state.v1", ["antiphon.state.v1"]),
+        ("&antiphon_events=timeline.v1,state.v1", ["antiphon.state.v1", "antiphon.timeline.v1"]),
+    ):
+        with connected(query) as (client, call):
+            assert client.websocket.portal is not None
+            client.websocket.portal.call(tell_everything, call.socket)
+            assert kinds(client.until("input_audio_buffer.cleared"))[:-1] == expected
+
+
+def test_an_unknown_event_of_ours_is_refused_by_name() -> None:
+    with connected("&antiphon_events=timeline.v9") as (client, _):
+        error = client.event()["error"]
+        assert "timeline.v9" in error["message"]
+        assert "timeline.v1" in error["message"]
+    assert read_extensions(" a, ,b") == {"a", "b"}
+    assert read_extensions(None) == frozenset()
+
+
+# --- the end, and the client's clock
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"), [("the caller left", 1000), ("at capacity", 1013), ("shutting down", 1001), ("failed", 1011)]
+)
+def test_closing_says_why_and_ends_the_inputs(reason: str, code: int) -> None:
+    with connected() as (client, call):
+        assert client.websocket.portal is not None
+        client.websocket.portal.call(call.socket.close, reason)
+        client.websocket.portal.call(call.socket.close, reason)
+        with pytest.raises(WebSocketDisconnect) as caught:
+            client.event()
+        assert (caught.value.code, caught.value.reason) == (code, reason)
+
+
+def test_the_client_plays_by_the_clock() -> None:
+    player = Player()
+    assert player.unplayed() == 0
+    player.push(24_000)
+    player.push(24_000)
+    before = player.unplayed()
+    assert 24_000 < before <= 48_000
+    time.sleep(0.05)
+    after = player.unplayed()
+    assert after <= before - 1000
+    assert 0 < player.stop() <= after
+    assert player.unplayed() == 0
+
+
+async def test_a_client_that_takes_nothing_is_gone_and_the_inputs_end() -> None:
+    sent: list[str] = []
+    greeted = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        if not sent:
+            sent.append("connect")
+            return {"type": "websocket.connect"}
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+        if len(sent) == 4:
+            greeted.set()
+        if len(sent) > 4:  # connect, accept, and the two greetings; then the line is stuck
+            await asyncio.Event().wait()
+
+    websocket = WebSocket({"type": "websocket", "headers": []}, receive, send)
+    await websocket.accept()
+    limits = RealtimeLimits(send_timeout_s=0.05)
+    socket = RealtimeSocket(
+        websocket, CallSettings("x"), session_id="s", model="m", voices=(), limits=limits, extensions=frozenset()
+    )
+    listening = asyncio.create_task(anext(socket.inputs(), None))
+    await greeted.wait()
+    with pytest.raises(CallerGone):
+        await socket.send_event(m.AudioCleared())
+    assert await listening is None
+    with pytest.raises(CallerGone):
+        await socket.send_event(m.AudioCleared())

@@ -1,0 +1,121 @@
+"""Settings: where each value comes from, which source wins, and what is said about a wrong one."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from serve_app.problems import SettingsError
+from serve_app.settings import KINDS, Settings, load_settings, model_options, model_specs
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory without a .env, and an environment without settings."""
+    for name in [name for name in os.environ if name.startswith("ANTIPHON_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def loaded(args: dict[str, Any], folder: Path) -> Settings:
+    config = {"applications": [{"name": "antiphon", "import_path": "serve_app.app:build", "args": args}]}
+    (folder / "x.yaml").write_text(yaml.safe_dump(config))
+    return load_settings(Path("x.yaml"))
+
+
+def test_nothing_chosen_is_the_local_system() -> None:
+    settings = Settings.model_validate({})
+    assert [spec.id for spec in model_specs(settings).values() if spec] == [
+        model_options(settings)[kind].model for kind in KINDS
+    ]
+    assert list(settings.changes()) == []
+
+
+def test_a_model_goes_with_its_engine() -> None:
+    settings = Settings.model_validate(
+        {"asr": {"engine": "synthetic"}, "vad": {"engine": "energy"}, "llm": {"threads": 1}}
+    )
+    specs = model_specs(settings)
+    assert settings.asr.model == "synthetic"
+    assert specs["asr"] is None
+    assert specs["vad"] is None
+    assert specs["llm"] is not None
+
+
+def test_later_sources_win(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    args = {"llm": {"threads": 3, "slots": 3, "max_tokens": 33}}
+    (elsewhere / ".env").write_text("ANTIPHON_LLM__THREADS=5\nANTIPHON_LLM__SLOTS=5\n")
+    monkeypatch.setenv("ANTIPHON_LLM__THREADS", "7")
+    settings = loaded(args, elsewhere)
+    assert (settings.llm.threads, settings.llm.slots, settings.llm.max_tokens) == (7, 5, 33)
+    assert sorted(settings.changes()) == [
+        "llm.max_tokens = 33 (x.yaml)",
+        "llm.slots = 5 (ANTIPHON_LLM__SLOTS in .env)",
+        "llm.threads = 7 (ANTIPHON_LLM__THREADS)",
+    ]
+
+
+def test_both_ways_of_starting_give_the_same(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Serve hands the bare `args` to `build`."""
+    monkeypatch.setenv("THREADS", "4")
+    args = {"llm": {"threads": "${THREADS}"}}
+    assert Settings.model_validate(args).model_dump() == loaded(args, elsewhere).model_dump()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("${GREETING}", "hello"),
+        ("${MISSING:-good day}", "good day"),
+        ("${GREETING:-good day}, you", "hello, you"),
+        ("${MISSING:-}", ""),
+        ("$${GREETING} costs $5", "${GREETING} costs $5"),
+    ],
+)
+def test_references(text: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREETING", "hello")
+    settings = Settings.model_validate({"call": {"sorry": text}})
+    assert settings.call.sorry == value
+
+
+def test_a_reference_may_stand_in_dotenv(elsewhere: Path) -> None:
+    (elsewhere / ".env").write_text("WORDS=from the file\n")
+    assert Settings.model_validate({"call": {"sorry": "${WORDS}"}}).call.sorry == "from the file"
+
+
+def test_a_missing_variable_is_one_error_with_its_path(elsewhere: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        loaded({"call": {"sorry": "${NOBODY_SET_ME}"}}, elsewhere)
+    [problem] = caught.value.problems
+    assert problem.path == "applications[0].args.call.sorry"
+    assert "NOBODY_SET_ME is not set" in problem.message
+
+
+def test_an_unknown_variable_names_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTIPHON_ASR__MODLE", "x")
+    with pytest.raises(ValidationError, match="ANTIPHON_ASR__MODLE: unknown setting; did you mean ANTIPHON_ASR__MODEL"):
+        Settings.model_validate({})
+
+
+def test_text_is_taken_as_it_is_and_structure_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTIPHON_CALL__INSTRUCTIONS", "Answer: briefly, {no} lists")
+    monkeypatch.setenv("ANTIPHON_ASR__LANGUAGE", "null")
+    monkeypatch.setenv("ANTIPHON_CALL__SPECULATION", "false")
+    monkeypatch.setenv("ANTIPHON_TTS__VOICES", '{"alloy": "piper-joe"}')
+    settings = Settings.model_validate({})
+    assert settings.call.instructions == "Answer: briefly, {no} lists"
+    assert settings.asr.language is None
+    assert settings.call.speculation is False
+    assert settings.tts.voices == {"alloy": "piper-joe"}
+
+
+def test_a_pickled_copy_hears_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    pickled = pickle.dumps(Settings.model_validate({}))
+    monkeypatch.setenv("ANTIPHON_LLM__THREADS", "9")
+    monkeypatch.setenv("ANTIPHON_NO_SUCH", "1")
+    assert pickle.loads(pickled).llm.threads != 9
