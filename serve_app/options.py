@@ -30,7 +30,7 @@ class ListeningOptions(Options):
 class TurnTakingOptions(Options):
     """When is the caller's turn over? The turn model is asked at the pause and again while the silence lasts."""
 
-    end_probability: float = Field(0.7, ge=0, le=1, description="From this probability the turn is over at once.")
+    end_probability: float = Field(0.8, ge=0, le=1, description="From this probability the turn is over at once.")
     min_silence_ms: int = Field(160, ge=0, description="But never before this silence: gaps within words reach 120 ms.")
     unsure_probability: float = Field(0.3, ge=0, le=1, description="From this one, after `unsure_silence_ms`.")
     unsure_silence_ms: int = Field(700, ge=0, description="Pauses between clauses are mostly shorter than this.")

@@ -12,10 +12,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.live.conftest import demo, demo_url, local, local_url
-
-__all__ = ["demo", "demo_url", "local", "local_url"]
-
 WEB = Path(__file__).parents[2] / "serve_app" / "web"
 WITHOUT = "ANTIPHON_WITHOUT_BROWSER"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -17,7 +17,7 @@ from loadtest.caller import RealtimeCaller
 from loadtest.speech import RECORDINGS, sentences
 from loadtest.statistics import word_errors
 from loadtest.wav import read_speech, write_wav
-from tests.live.conftest import ROOT
+from tests.system import ROOT
 from tests.spoken import model
 
 pytestmark = pytest.mark.timeout(400)

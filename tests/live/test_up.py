@@ -12,7 +12,7 @@ import yaml
 
 from serve_app.processes import descendants
 from serve_app.supervisor import free_ports
-from tests.live.conftest import ROOT, STOP_S, System, launch, running
+from tests.system import ROOT, STOP_S, System, launch, running
 
 pytestmark = pytest.mark.timeout(400)
 

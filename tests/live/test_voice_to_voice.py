@@ -9,7 +9,7 @@ import pytest
 
 from deployments import tones
 from loadtest.wav import write_wav
-from tests.live.conftest import ROOT
+from tests.system import ROOT
 
 pytestmark = pytest.mark.timeout(400)
 

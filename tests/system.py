@@ -1,11 +1,10 @@
-"""The system as people start it: `antiphon up` in a process of its own, once for all tests that ask for it."""
+"""The system as people start it: `antiphon up` in a process of its own, as a helper for tests."""
 
 import contextlib
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import pytest
 
 from serve_app.supervisor import free_ports
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent
 START_S = 170.0
 STOP_S = 30.0
 
@@ -75,29 +74,3 @@ def wait_until_ready(system: System) -> None:
                 return
         time.sleep(0.2)
     pytest.fail(f"antiphon up was not ready in {START_S:g} s:\n{system.said()}")
-
-
-@pytest.fixture(scope="session")
-def demo() -> Iterator[System]:
-    """configs/demo.yaml, running."""
-    with tempfile.TemporaryDirectory() as folder, running("configs/demo.yaml", Path(folder)) as system:
-        yield system
-
-
-@pytest.fixture(scope="session")
-def local() -> Iterator[System]:
-    """configs/local.yaml, running: the real models."""
-    with tempfile.TemporaryDirectory() as folder, running("configs/local.yaml", Path(folder)) as system:
-        yield system
-
-
-@pytest.fixture(scope="session")
-def demo_url(demo: System) -> str:
-    """http://127.0.0.1:PORT of the system without models."""
-    return demo.url
-
-
-@pytest.fixture(scope="session")
-def local_url(local: System) -> str:
-    """http://127.0.0.1:PORT of the system with real models."""
-    return local.url
