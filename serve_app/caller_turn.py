@@ -10,9 +10,7 @@ from serve_app.conversation.judging import TurnJudge
 from serve_app.conversation.timeline import Moment, Timeline
 from serve_app.reply import Reply
 
-PREPARED: tuple[Moment, ...] = (
-    "caller_stopped",
-    "transcript_ready",
+ANSWERING: tuple[Moment, ...] = (
     "llm_started",
     "llm_first_token",
     "llm_finished",
@@ -20,7 +18,7 @@ PREPARED: tuple[Moment, ...] = (
     "tts_first_audio",
     "tts_finished",
 )
-"""Moments that did not happen when the caller goes on after a pause."""
+"""Moments that did not happen when the answer is dropped unheard."""
 
 Listened = Transcript | AntiphonError
 """A transcript, or why there is none: an error that waits for somebody who wants the transcript."""
@@ -41,16 +39,23 @@ class CallerTurn:
     transcript: asyncio.Task[Listened] | None = None
     reply: Reply | None = None
 
-    def drop_prepared(self) -> None:
-        """The caller went on, or nobody wants an answer: what was made so far is of no use."""
+    def drop_reply(self) -> None:
+        """The prepared answer is of no use; the transcript is."""
         if self.reply is not None and self.reply.task is not None:
             self.reply.task.cancel()
-        if self.transcript is not None and not self.committed:
+        self.reply = None
+        self.timeline.take_back(ANSWERING)
+
+    def drop_prepared(self) -> None:
+        """The caller went on, or nobody wants an answer: what was made so far is of no use."""
+        self.drop_reply()
+        self.judge = None
+        if self.committed:
+            return
+        if self.transcript is not None:
             self.transcript.cancel()
             self.transcript = None
-        self.reply, self.judge = None, None
-        if not self.committed:
-            self.timeline.take_back(PREPARED)
+        self.timeline.take_back(("caller_stopped", "transcript_ready"))
 
     async def heard(self) -> Transcript:
         """The transcript. Raises what went wrong with it; whoever waits may be cancelled, the work goes on."""

@@ -79,6 +79,7 @@ class Draft:
             group.create_task(self._voice(brief))
 
     async def _write(self, brief: Brief) -> None:
+        """Raises ModelFailed when the stream ends without having finished."""
         phrases = SpokenPhrases()
         self._stamp("llm_started")
         limits = self._options.deadlines
@@ -95,6 +96,9 @@ class Draft:
                     self._stamp("llm_finished")
                     await self._to_voice.put(None)
                 await self.parts.put(item)
+                if isinstance(item, Finished):
+                    return
+            raise ModelFailed("the LLM's answer broke off")
         finally:
             await items.aclose()
 
@@ -115,11 +119,14 @@ class Draft:
             await self._to_voice.put(part)
 
     async def _voice(self, brief: Brief) -> None:
+        spoke = False
         while part := await self._to_voice.get():
             if part.phrase.spoken:
                 await self._speak(part, brief)
+                spoke = True
             part.chunks.put_nowait(None)
-        self._stamp("tts_finished")
+        if spoke:
+            self._stamp("tts_finished")
 
     async def _speak(self, part: SpokenPhrase, brief: Brief) -> None:
         self._stamp("tts_started")

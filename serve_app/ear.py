@@ -20,7 +20,7 @@ class Ear:
         self._vad = vad
         self._options = options
         self.memory = AudioMemory(samples(options.max_turn_s * 1000))
-        self._arrived_s = now_s()
+        self._arrived_s, self._arrived_sample = now_s(), 0
         self._deaf = True
         self.hearing = self._new_hearing(options)
         self.attend(detection)
@@ -57,12 +57,13 @@ class Ear:
 
     async def hear(self, pcm: Pcm) -> AsyncIterator[Fact | None]:
         """int16[n] at 16 kHz. Yields once a window: what follows from it, or None."""
-        self.memory.push(pcm)
-        self._arrived_s = now_s()
-        if self._deaf:
-            return
-        for window in self._windows.push(pcm):
-            yield self.hearing.push(await self._vad.probability(window, self._state))
+        self._arrived_s, self._arrived_sample = now_s(), self.memory.next_sample + len(pcm)
+        step = self._vad.model.window_samples
+        for first in range(0, len(pcm), step):  # a turn that ends within a long chunk does not take the rest along
+            piece = pcm[first : first + step]
+            self.memory.push(piece)
+            for window in () if self._deaf else self._windows.push(piece):
+                yield self.hearing.push(await self._vad.probability(window, self._state))
 
     def forget_idle_audio(self) -> None:
         """Nobody speaks: keep only the last seconds."""
@@ -70,4 +71,4 @@ class Ear:
 
     def time_s(self, sample: int) -> float:
         """When this sample of the caller's arrived, taking the last chunk to have come in real time."""
-        return self._arrived_s - (self.memory.next_sample - sample) / SPEECH_RATE_HZ
+        return self._arrived_s - (self._arrived_sample - sample) / SPEECH_RATE_HZ

@@ -24,8 +24,9 @@ from serve_app.conversation.history import History
 from serve_app.conversation.items import CallSettings
 from serve_app.conversation.vad_batch import BatchedVoiceActivity
 from serve_app.ear import Ear
-from serve_app.models import Models, Remote, RemoteAsr, RemoteLlm, RemoteTts, RemoteTurn
+from serve_app.models import Models
 from serve_app.outbox import Outbox
+from serve_app.remotes import Remote, RemoteAsr, RemoteLlm, RemoteTts, RemoteTurn
 from serve_app.reply import Stage
 from serve_app.settings import Settings
 from serve_app.transports.realtime_socket import RealtimeLimits, RealtimeSocket, read_extensions

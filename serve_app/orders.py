@@ -1,13 +1,9 @@
 """What the caller's side may order during a call, and how the call obeys. A wrong order becomes a `Problem`."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deployments.contracts import Message
 from deployments.errors import BadRequest
-from serve_app.caller_turn import CallerTurn
-from serve_app.conversation.history import messages
-from serve_app.conversation.items import AnswerOptions, Item
+from serve_app.conversation.items import AnswerOptions
 from serve_app.conversation.listening import milliseconds
 from serve_app.conversation.messages import (
     AudioCleared,
@@ -19,9 +15,7 @@ from serve_app.conversation.messages import (
     CreateAnswer,
     CreateItem,
     DeleteItem,
-    ItemAdded,
     ItemDeleted,
-    ItemDone,
     ItemRetrieved,
     ItemTruncated,
     Order,
@@ -29,15 +23,13 @@ from serve_app.conversation.messages import (
     RetrieveItem,
     TruncateItem,
 )
-from serve_app.conversation.turns import Event, State
+from serve_app.conversation.turns import Event
 
 if TYPE_CHECKING:
     from serve_app.call import Call
 
 SHORTEST_COMMIT_MS = 100
 """The shortest audio that can be committed, as in OpenAI's protocol: less holds no word."""
-
-SILENCE_PROMPT = "The caller has been silent for a while. Ask in one short sentence whether they are still there."
 
 
 def obey(call: "Call", order: Order) -> None:
@@ -57,13 +49,13 @@ def _obey(call: "Call", order: Order) -> None:
         case ClearAudio():
             _clear(call)
         case CreateItem():
-            previous = call.stage.history.add(order.item, order.after)
-            call.stage.outbox.tell(ItemAdded(order.item, previous))
-            call.stage.outbox.tell(ItemDone(order.item, previous))
+            call.add_item(order.item, order.after)
+            call.drop_prepared_reply()
         case RetrieveItem():
             call.stage.outbox.tell(ItemRetrieved(call.stage.history.get(order.item_id)))
         case DeleteItem():
             call.stage.history.delete(order.item_id)
+            call.drop_prepared_reply()
             call.stage.outbox.tell(ItemDeleted(order.item_id))
         case TruncateItem():
             _truncate(call, order)
@@ -75,6 +67,7 @@ def _obey(call: "Call", order: Order) -> None:
 
 def _configure(call: "Call", order: Configure) -> None:
     before = call.settings.turn_detection
+    call.drop_prepared_reply()
     call.settings = order.settings
     call.ear.attend(order.settings.turn_detection)
     if before is not None and order.settings.turn_detection is None and call.turn is not None:
@@ -87,8 +80,8 @@ def _commit(call: "Call") -> None:
     first = max(call.uncommitted_sample, memory.first_sample)
     if milliseconds(memory.next_sample - first) < SHORTEST_COMMIT_MS:
         raise BadRequest(
-            f"there are only {milliseconds(memory.next_sample - first)} ms of audio to commit,"
-            f" at least {SHORTEST_COMMIT_MS} ms are needed",
+            f"the audio buffer is empty, or as good as that: it holds {milliseconds(memory.next_sample - first)} ms,"
+            f" and at least {SHORTEST_COMMIT_MS} ms are needed",
             code="input_audio_buffer_commit_empty",
         )
     call.step(Event.TURN_COMMITTED)
@@ -101,9 +94,10 @@ def _clear(call: "Call") -> None:
 
 
 def _truncate(call: "Call", order: TruncateItem) -> None:
-    if call.reply is not None and not call.reply.finished and call.reply.holds(order.item_id):
-        call.step(Event.ANSWER_CANCELLED)
-    call.stage.history.cut(order.item_id, order.content_index, order.audio_end_ms)
+    item = call.stage.history.check_cut(order.item_id, order.content_index, order.audio_end_ms)
+    if call.reply is not None and call.reply.holds(order.item_id):
+        call.step(Event.ANSWER_CANCELLED)  # also when all was sent: the caller's side has stopped playing it
+    call.stage.history.cut(item, order.audio_end_ms)
     call.stage.outbox.tell(ItemTruncated(order.item_id, order.content_index, order.audio_end_ms))
 
 
@@ -122,26 +116,7 @@ def _create_answer(call: "Call", options: AnswerOptions) -> None:
 def _cancel_answer(call: "Call", answer_id: str | None) -> None:
     reply = call.reply
     if reply is None or reply.finished or answer_id not in (None, reply.answer.id):
-        raise BadRequest("there is no such answer under way", field="response_id", code="response_cancel_not_active")
-    if call.state in (State.THINKING, State.SPEAKING, State.HELD):
-        call.step(Event.ANSWER_CANCELLED)
-
-
-async def prompt_for(call: "Call", options: AnswerOptions, turn: CallerTurn | None) -> Sequence[Message] | None:
-    """What the LLM is to see for this answer, once the caller's words are known. None: there is nothing to answer."""
-    heard: list[Message] = []
-    if turn is not None and turn.silent:
-        heard = [Message("system", SILENCE_PROMPT)]
-    elif turn is not None:
-        words = (await turn.heard()).text.strip()
-        if not words and options == AnswerOptions():
-            return None
-        heard = [Message("user", words)] if words else []
-    instructions = options.instructions or call.settings.instructions
-    if options.input is not None:
-        return [Message("system", instructions), *messages(_chosen(call, options.input))]
-    return [*call.stage.history.prompt(instructions, without=turn.item if turn else None), *heard]
-
-
-def _chosen(call: "Call", chosen: Sequence[Item | str]) -> list[Item]:
-    return [call.stage.history.get(item) if isinstance(item, str) else item for item in chosen]
+        raise BadRequest(
+            "there is no such answer under way to cancel", field="response_id", code="response_cancel_not_active"
+        )
+    call.step(Event.ANSWER_CANCELLED)

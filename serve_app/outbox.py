@@ -80,7 +80,7 @@ class Outbox:
     async def run(self) -> None:
         """Send for as long as the call lasts."""
         while True:
-            if not self._waiting:
+            while not self._waiting:  # what woke us may have been dropped since
                 self._idle.set()
                 self._changed.clear()
                 await self._changed.wait()

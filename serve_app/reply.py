@@ -57,7 +57,8 @@ def innermost(error: BaseException) -> BaseException:
 class Reply:
     """Runs as one task of its call; `stop` and `release` are called from others and never wait.
 
-    `prompt` gives the messages when they are known, or None when there is nothing to answer. `on_audible` is called
+    `asked`: the caller's side waits for it and is told at once that it has begun. `prompt` gives the messages when
+    they are known, or None when there is nothing to answer. `on_audible` is called
     when the first sound was given to the transport, `on_ended` when all of it was played, or there was none.
     """
 
@@ -68,6 +69,7 @@ class Reply:
         settings: CallSettings,
         timeline: Timeline,
         *,
+        asked: bool,
         prompt: Callable[[], Awaitable[Sequence[Message] | None]],
         on_audible: Callable[["Reply"], None],
         on_ended: Callable[["Reply"], None],
@@ -79,6 +81,7 @@ class Reply:
         self.task: asyncio.Task[None] | None = None
         self._stage = stage
         self._settings = settings
+        self._asked = asked
         self._prompt = prompt
         self._on_audible = on_audible
         self._on_ended = on_ended
@@ -91,6 +94,8 @@ class Reply:
     def release(self) -> None:
         """Let it be heard."""
         self._released.set()
+        if self._asked:
+            self._begin()
 
     def holds(self, item_id: str) -> bool:
         """Is this the answer's message?"""
@@ -177,7 +182,7 @@ class Reply:
 
     async def _speak(self, part: SpokenPhrase) -> None:
         item = self._say(part.phrase.text, "audio")
-        spoken = Spoken(part.phrase.text, len(part.phrase.spoken) * MS_PER_CHARACTER)
+        spoken = Spoken(part.phrase.text, len(part.phrase.spoken) * MS_PER_CHARACTER / self._settings.speed)
         self._stage.history.speak(item, spoken)
         given_before, resampler = self._given_samples, None
         while chunk := await part.chunks.get():
@@ -221,8 +226,7 @@ class Reply:
     def _cut(self, item: MessageItem) -> None:
         unheard = self._stage.outbox.drop_sound() + self._stage.transport.stop_playing()
         heard_ms = self._milliseconds(max(0, self._given_samples - unheard))
-        if any(other is item for other in self._stage.history.items):
-            self._stage.history.cut(item.id, 0, round(heard_ms))
+        self._stage.history.cut(item, round(heard_ms))
 
     async def _apologise(self, failure: BaseException) -> None:
         """No model could answer in time: the caller hears a sentence that was made in advance."""

@@ -1,6 +1,8 @@
 """Starts Ray, Serve and the application as one child, hears how it goes, and leaves nothing of it behind."""
 
 import contextlib
+import ctypes
+import importlib.util
 import json
 import os
 import queue
@@ -149,17 +151,33 @@ def environment(folder: Path) -> dict[str, str]:
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }
     inherited = {name: text for name, text in os.environ.items() if name not in ("RAY_ADDRESS", "RAY_AUTH_TOKEN")}
-    return chosen | inherited | needed | _bytecode(inherited)
+    return chosen | inherited | needed | _bytecode(inherited) | _openmp(folder, inherited)
 
 
 def _bytecode(inherited: Mapping[str, str]) -> dict[str, str]:
     """A dozen processes import the same thousand modules: compiling them in each takes longer than all the rest.
-    Where nothing may be written beside the sources, the compiled ones are kept in the cache."""
-    site = Path(os.__file__).parent
-    if not inherited.get("PYTHONDONTWRITEBYTECODE") and os.access(site, os.W_OK):
+    Where they are not compiled and nothing may be written beside the sources, the cache keeps the compiled ones."""
+    spec = importlib.util.find_spec("ray")
+    compiled = spec is not None and spec.cached is not None and Path(spec.cached).exists()
+    writable = not inherited.get("PYTHONDONTWRITEBYTECODE") and os.access(Path(os.__file__).parent, os.W_OK)
+    if compiled or writable:
         return {}
     kept = inherited.get("PYTHONPYCACHEPREFIX") or str(cache_folder() / "bytecode")
     return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": kept}
+
+
+def _openmp(folder: Path, inherited: Mapping[str, str]) -> dict[str, str]:
+    """llama.cpp's wheel wants the system's OpenMP library, which a small Linux lacks. Another wheel of ours brings
+    the same library under a longer name: it is lent to it."""
+    try:
+        ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        brought = next((found for place in sys.path for found in Path(place).glob("*.libs/libgomp-*.so*")), None)
+        if brought is not None and sys.platform == "linux":
+            (folder / "libgomp.so.1").symlink_to(brought)
+            paths = [str(folder), *filter(None, [inherited.get("LD_LIBRARY_PATH")])]
+            return {"LD_LIBRARY_PATH": os.pathsep.join(paths)}
+    return {}
 
 
 def cache_folder() -> Path:

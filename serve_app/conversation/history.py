@@ -84,37 +84,41 @@ class History:
         return self.items[place - 1].id if place else None
 
     def delete(self, item_id: str) -> None:
-        item = self.items.pop(self._place(item_id))
+        place = self._place(item_id)
+        item = self.items.pop(place)
         self._spoken.pop(item_id, None)
         if item is self._first:
-            self._first = None
+            self._first = self.items[place] if place < len(self.items) else None
 
     def speak(self, item: MessageItem, phrase: Spoken) -> None:
         """This phrase is spoken next in the answer `item`. Its duration may still be corrected."""
         self._spoken.setdefault(item.id, []).append(phrase)
 
-    def cut(self, item_id: str, content_index: int, heard_ms: int) -> None:
-        """Keep of an answer what was heard in its first `heard_ms`."""
+    def check_cut(self, item_id: str, content_index: int, heard_ms: int) -> MessageItem:
+        """The answer that may be cut so. Raises BadRequest that says why not."""
         item = self.get(item_id)
         if not isinstance(item, MessageItem) or item.role != "assistant" or item.modality != "audio":
             raise BadRequest(f"item {item_id!r} is not a spoken answer", field="item_id")
         if content_index != 0:
             raise BadRequest("the only content part is 0", field="content_index")
-        spoken = self._spoken.get(item_id, [])
-        whole_ms = sum(phrase.duration_ms for phrase in spoken)
+        whole_ms = sum(phrase.duration_ms for phrase in self._spoken.get(item_id, []))
         if heard_ms > whole_ms + 1000:  # the client's clock and ours may differ a little
             raise BadRequest(f"the audio has only {whole_ms:.0f} ms", field="audio_end_ms")
+        return item
+
+    def cut(self, item: MessageItem, heard_ms: int) -> None:
+        """Keep of an answer what was heard in its first `heard_ms`."""
+        spoken = self._spoken.get(item.id, [])
         item.text = heard_text(spoken, heard_ms).rstrip()
-        if heard_ms < whole_ms:
+        if heard_ms < sum(phrase.duration_ms for phrase in spoken):
             item.heard_ms, item.status = heard_ms, "incomplete"
 
-    def prompt(self, instructions: str, *, without: Item | None = None) -> list[Message]:
-        """What an LLM is to see, leaving out the item `without`. The oldest turns are left out beyond the limit: half of it at once, so that the
+    def prompt(self, instructions: str) -> list[Message]:
+        """What an LLM is to see. The oldest turns are left out beyond the limit: half of it at once, so that the
         prompt's prefix stays the same for many turns and the model's cache stays useful."""
         self._leave_out_the_oldest()
         start = next((place for place, item in enumerate(self.items) if item is self._first), 0)
-        shown = [item for item in self.items[start:] if item is not without]
-        return [Message("system", instructions), *messages(shown)]
+        return [Message("system", instructions), *messages(self.items[start:])]
 
     def _leave_out_the_oldest(self) -> None:
         place = next((place for place, item in enumerate(self.items) if item is self._first), 0)

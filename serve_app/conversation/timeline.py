@@ -38,6 +38,8 @@ CHAIN: tuple[tuple[Moment, str], ...] = (
 """What the caller waits for, in the order in which one needs the other. A segment is the time by which its moment
 comes after all earlier ones, so speculative work that was hidden in the silence counts nothing and all add up."""
 
+ORIGINS: tuple[Moment, ...] = ("caller_stopped", "turn_judged", "llm_started")
+
 
 def now_s() -> float:
     """Seconds on a clock that never jumps."""
@@ -70,33 +72,35 @@ class Timeline:
         """The moment is now, or was at `at_s`. Later stamps of the same moment are ignored."""
         self.stamps.setdefault(moment, Stamp(now_s() if at_s is None else at_s, speculative))
 
-    def restamp(self, moment: Moment, *, at_s: float | None = None) -> None:
+    def restamp(self, moment: Moment, *, at_s: float | None = None, speculative: bool = False) -> None:
         """The moment came again, and only the last time counts."""
         self.stamps.pop(moment, None)
-        self.stamp(moment, at_s=at_s)
+        self.stamp(moment, at_s=at_s, speculative=speculative)
 
     def take_back(self, moments: Iterable[Moment]) -> None:
         for moment in moments:
             self.stamps.pop(moment, None)
 
-    def origin_s(self) -> float | None:
+    def origin(self) -> Moment | None:
         """The zero of the turn: the caller's last voiced sample; for typed turns, when the answer was begun."""
-        for moment in ("caller_stopped", "turn_judged", "llm_started"):
-            if moment in self.stamps:
-                return self.stamps[moment].at_s
-        return None
+        return next((moment for moment in ORIGINS if moment in self.stamps), None)
+
+    def origin_s(self) -> float | None:
+        """When that was."""
+        origin = self.origin()
+        return None if origin is None else self.stamps[origin].at_s
 
     def segments(self) -> list[Segment]:
         """What the caller waited for; the sum is `voice_to_voice_ms`."""
-        origin = self.origin_s()
-        if origin is None:
+        before = self.origin()
+        if before is None:
             return []
-        reached, before, result = origin, "caller_stopped", []
+        reached, result = self.stamps[before].at_s, []
         for moment, name in CHAIN:
-            if moment not in self.stamps:
+            if moment not in self.stamps or moment == before:
                 continue
             at_s = max(reached, self.stamps[moment].at_s)
-            result.append(Segment(name, before, moment, (at_s - reached) * 1000))  # type: ignore[arg-type]
+            result.append(Segment(name, before, moment, (at_s - reached) * 1000))
             reached, before = at_s, moment
         return result
 
@@ -108,14 +112,14 @@ class Timeline:
         return sum(segment.ms for segment in self.segments())
 
     def as_message(self) -> dict[str, object]:
-        """The turn for other programs: JSON, times in ms relative to `caller_stopped`."""
+        """The turn for other programs: JSON, times in ms relative to `origin`."""
         origin = self.origin_s() or 0.0
         ordered = sorted(self.stamps.items(), key=lambda item: item[1].at_s)
         voice_to_voice_ms = self.voice_to_voice_ms()
         return {
             "turn": self.turn,
             "outcome": self.outcome,
-            "origin": "caller_stopped",
+            "origin": self.origin(),
             "moments": [
                 {"name": name, "at_ms": round((stamp.at_s - origin) * 1000, 1), "speculative": stamp.speculative}
                 for name, stamp in ordered

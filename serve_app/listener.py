@@ -1,0 +1,147 @@
+"""The listening half of a call: what the caller's voice and their silence mean for the turn machine."""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from deployments.contracts import SPEECH_RATE_HZ, Pcm
+from deployments.errors import AntiphonError
+from serve_app.caller_turn import CallerTurn
+from serve_app.conversation.items import ServerVad
+from serve_app.conversation.judging import TurnJudge
+from serve_app.conversation.listening import Fact, VoicePaused, VoiceResumed, VoiceStarted, milliseconds
+from serve_app.conversation.messages import IdleTimedOut
+from serve_app.conversation.timeline import Timeline
+from serve_app.conversation.turns import Event, State
+from serve_app.ear import Ear
+
+if TYPE_CHECKING:
+    from serve_app.call import Call
+
+log = logging.getLogger("antiphon.call")
+
+TURN_MODEL_SAMPLES = 8 * SPEECH_RATE_HZ
+"""The turn model was trained on the last 8 s of a turn."""
+
+
+class Listener:
+    """Hears one caller and tells the call's machine. Time is counted in windows of the caller's audio."""
+
+    def __init__(self, call: "Call", ear: Ear) -> None:
+        self._call = call
+        self._ear = ear
+        self.idle_since: int | None = None
+        """The sample from which nobody has spoken after an answer."""
+
+    async def hear(self, pcm: Pcm) -> None:
+        """int16[n] at 16 kHz."""
+        async for fact in self._ear.hear(pcm):
+            if fact is not None:
+                self._take(fact)
+            self._tick()
+
+    # --- facts
+
+    def _take(self, fact: Fact) -> None:
+        turn = self._call.turn
+        if isinstance(fact, VoiceStarted):
+            self._voice_started(fact)
+        elif isinstance(fact, VoiceResumed):
+            self._voice_resumed()
+        elif isinstance(fact, VoicePaused) and turn is not None:
+            turn.timeline.restamp("caller_stopped", at_s=self._ear.time_s(fact.last_voiced_sample))
+            self._call.settle()
+
+    def _voice_started(self, fact: VoiceStarted) -> None:
+        call = self._call
+        first = max(fact.first_sample - self._ear.prefix_samples, call.uncommitted_sample)
+        call.turn = CallerTurn(first, Timeline(0))
+        started_s = self._ear.time_s(fact.first_sample)
+        call.turn.timeline.stamp("caller_started", at_s=started_s)
+        self.idle_since = None
+        if call.reply is None:
+            call.step(Event.VOICE_STARTED)
+        elif self._may_interrupt():
+            call.reply.timeline.restamp("interruption_started", at_s=started_s)
+            call.step(Event.VOICE_STARTED)
+        else:
+            call.announce_turn()
+
+    def _may_interrupt(self) -> bool:
+        detection = self._call.settings.turn_detection
+        return detection is not None and detection.interrupt_response
+
+    def _voice_resumed(self) -> None:
+        if self._call.state is State.ENDING:
+            self._call.step(Event.VOICE_RESUMED)
+        elif self._call.turn is not None:
+            self._call.turn.judge = None
+
+    # --- judgements
+
+    def new_judge(self) -> TurnJudge | None:
+        """For a pause that begins now."""
+        detection = self._call.settings.turn_detection
+        return None if detection is None else TurnJudge(detection, self._call.stage.options.turn_taking)
+
+    def _tick(self) -> None:
+        """A window has passed: is anything over?"""
+        turn, state = self._call.turn, self._call.state
+        if state is State.HELD:
+            self._judge_hold()
+        elif turn is not None and turn.judge is not None:
+            self._judge_turn(turn, turn.judge)
+        elif turn is not None and state is State.HEARING:
+            self._bound_turn(turn)
+        elif turn is None and state is State.IDLE:
+            self._ear.forget_idle_audio()
+            self._watch_idleness()
+
+    def _judge_hold(self) -> None:
+        hearing, options = self._ear.hearing, self._call.stage.options.turn_taking
+        if hearing.voiced_ms >= options.interruption_ms:
+            self._call.step(Event.INTERRUPTION_JUDGED)
+        elif hearing.silence_ms >= options.hold_ms:
+            self._call.step(Event.FALSE_ALARM_JUDGED)
+
+    def _judge_turn(self, turn: CallerTurn, judge: TurnJudge) -> None:
+        silence_ms = self._ear.hearing.silence_ms
+        if judge.wants_opinion(silence_ms):
+            self._call.spawn(self._ask_turn_model(turn, judge))
+        if judge.is_over(silence_ms):
+            self._end_turn()
+
+    async def _ask_turn_model(self, turn: CallerTurn, judge: TurnJudge) -> None:
+        call, end = self._call, self._ear.hearing.next_sample
+        audio = self._ear.memory.between(max(turn.first_sample, end - TURN_MODEL_SAMPLES), end)
+        try:
+            async with asyncio.timeout(call.stage.options.deadlines.end_of_turn_s):
+                judge.probability = await call.stage.models.turn.end_of_turn(audio)
+        except (AntiphonError, TimeoutError) as failed:
+            log.warning("the turn model gave no opinion, the silence decides: %s", failed)
+            return
+        if turn is call.turn and turn.judge is judge and judge.is_over(self._ear.hearing.silence_ms):
+            self._end_turn()
+
+    def _bound_turn(self, turn: CallerTurn) -> None:
+        longest = self._call.stage.options.listening.max_turn_s * SPEECH_RATE_HZ
+        if self._ear.memory.next_sample - turn.first_sample >= longest:
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        """The turn is judged over; it is answered where the settings say so and nothing is being said."""
+        detection = self._call.settings.turn_detection
+        answers = detection is not None and detection.create_response and self._call.reply is None
+        self._call.step(Event.TURN_OVER if answers else Event.TURN_COMMITTED)
+
+    def _watch_idleness(self) -> None:
+        detection = self._call.settings.turn_detection
+        if not isinstance(detection, ServerVad) or detection.idle_timeout_ms is None or self.idle_since is None:
+            return
+        first, now = self.idle_since, self._ear.memory.next_sample
+        if milliseconds(now - first) < detection.idle_timeout_ms:
+            return
+        self.idle_since = None
+        self._call.turn = turn = CallerTurn(first, Timeline(0), silent=True)
+        self._call.stage.outbox.tell(IdleTimedOut(turn.item.id, milliseconds(first), milliseconds(now)))
+        self._end_turn()

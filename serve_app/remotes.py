@@ -1,0 +1,98 @@
+"""The models behind Ray Serve handles: the contracts, spoken with a deployment."""
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, TypeVar
+
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import BackPressureError, RequestCancelledError
+from ray.serve.handle import DeploymentHandle
+
+from deployments.contracts import AudioChunk, LlmItem, Message, Pcm, Tool, Transcript
+from deployments.errors import AntiphonError, AtCapacity, ModelFailed
+
+T = TypeVar("T")
+
+
+def translated(error: Exception, deployment: str) -> AntiphonError:
+    """What went wrong on the other side of a handle, in the words of `deployments.errors`."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    if isinstance(cause, AntiphonError):
+        return cause
+    if isinstance(error, BackPressureError):
+        return AtCapacity(f"{deployment} has too many requests waiting")
+    if isinstance(error, RayActorError):
+        return ModelFailed(f"a replica of {deployment} died")
+    if isinstance(error, RequestCancelledError):
+        return ModelFailed(f"{deployment} dropped the request")
+    return ModelFailed(f"{deployment} failed: {type(cause).__name__}: {cause}")
+
+
+class Remote:
+    """A deployment behind its handle. `_by_reference=False` sends by gRPC, whatever the cluster's default is: over
+    the other transport, the streams of a caller whose process died would run on for ever."""
+
+    def __init__(self, handle: DeploymentHandle[Any]) -> None:
+        self.name = handle.deployment_name
+        self._unary = handle.options(_by_reference=False)
+        self._streaming = handle.options(_by_reference=False, stream=True)
+
+    async def ask(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """One answer. Cancelling cancels it in the replica."""
+        response = getattr(self._unary, method).remote(*args, **kwargs)
+        try:
+            return await response
+        except Exception as error:
+            raise translated(error, self.name) from error
+        finally:
+            response.cancel()
+
+    async def stream(self, method: str, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+        """A stream of items. Closing it, or cancelling whoever reads, stops the replica's generator: dropping the
+        stream alone would not."""
+        response = getattr(self._streaming, method).remote(*args, **kwargs)
+        try:
+            async for item in response:
+                yield item
+        except Exception as error:
+            raise translated(error, self.name) from error
+        finally:
+            response.cancel()
+
+
+class RemoteAsr(Remote):
+    async def transcribe(self, audio: Pcm, *, language: str | None = None, hint: str = "") -> Transcript:
+        transcript: Transcript = await self.ask("transcribe", audio, language=language, hint=hint)
+        return transcript
+
+
+class RemoteLlm(Remote):
+    def generate(
+        self,
+        messages: Sequence[Message],
+        *,
+        session_id: str,
+        max_tokens: int,
+        temperature: float,
+        tools: Sequence[Tool] = (),
+        tool_choice: str = "auto",
+    ) -> AsyncGenerator[LlmItem, None]:
+        return self.stream(
+            "generate",
+            messages,
+            session_id=session_id,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            tools=tools,
+            tool_choice=tool_choice,
+        )
+
+
+class RemoteTts(Remote):
+    def speak(self, text: str, *, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[AudioChunk, None]:
+        return self.stream("speak", text, voice=voice, speed=speed)
+
+
+class RemoteTurn(Remote):
+    async def end_of_turn(self, audio: Pcm) -> float:
+        probability: float = await self.ask("end_of_turn", audio)
+        return probability

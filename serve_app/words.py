@@ -1,0 +1,93 @@
+"""The caller's words: asked of the ASR, told to the caller's side, and put before the LLM."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from deployments.contracts import SPEECH_RATE_HZ, Message, Pcm
+from deployments.errors import AntiphonError, ModelFailed
+from serve_app.caller_turn import CallerTurn, Listened
+from serve_app.conversation.history import messages
+from serve_app.conversation.items import AnswerOptions, Item, MessageItem
+from serve_app.conversation.messages import Transcribed, TranscriptionFailed
+from serve_app.conversation.timeline import Timeline
+
+if TYPE_CHECKING:
+    from serve_app.call import Call
+
+SILENCE_PROMPT = "The caller has been silent for a while. Ask in one short sentence whether they are still there."
+
+
+def ask_for_words(call: "Call", turn: CallerTurn, audio: Pcm) -> None:
+    """Begin the transcript of this audio of the turn's: int16[n] at 16 kHz."""
+    turn.transcript = call.spawn(_transcribe(call, turn, audio))
+
+
+async def _transcribe(call: "Call", turn: CallerTurn, audio: Pcm) -> Listened:
+    settings = call.settings
+    try:
+        async with asyncio.timeout(call.stage.options.deadlines.transcript_s):
+            transcript = await call.stage.models.asr.transcribe(audio, language=settings.language, hint=settings.hint)
+    except TimeoutError:
+        return ModelFailed("the transcript did not come in time")
+    except AntiphonError as failed:
+        return failed
+    turn.timeline.restamp("transcript_ready", speculative=not turn.committed)
+    return transcript
+
+
+async def tell_words(call: "Call", turn: CallerTurn) -> None:
+    """Put a committed turn's words into its item, and tell the caller's side, if it wants to know."""
+    assert turn.item.audio is not None
+    try:
+        turn.item.text = text = (await turn.heard()).text
+    except AntiphonError as failed:
+        if call.settings.transcribe:
+            call.stage.outbox.tell(TranscriptionFailed(turn.item.id, str(failed)))
+        return
+    if call.settings.transcribe:
+        call.stage.outbox.tell(Transcribed(turn.item.id, text, len(turn.item.audio) / SPEECH_RATE_HZ))
+
+
+def spoken_item(call: "Call", item: Item) -> CallerTurn | None:
+    """A message that the client recorded itself is a turn whose words are not known yet; None for other items."""
+    if not isinstance(item, MessageItem) or item.audio is None or item.text:
+        return None
+    turn = CallerTurn(0, Timeline(0), item=item, committed=True)
+    ask_for_words(call, turn, item.audio)
+    return turn
+
+
+async def prompt_for(
+    call: "Call", options: AnswerOptions | None, turns: Sequence[CallerTurn]
+) -> Sequence[Message] | None:
+    """What the LLM is to see for an answer to `turns`, the last of which may still be uncommitted.
+
+    `options` None: nobody asked for the answer, it follows from the turn. Then a turn without words gets none: None.
+    Raises what kept the last turn's words from being known; an earlier one's are left out.
+    """
+    last: list[Message] = []
+    for turn in turns:
+        last = [Message("system", SILENCE_PROMPT)] if turn.silent else await _words(turn, needed=turn is turns[-1])
+    if turns and not last and options is None:
+        return None
+    options = options or AnswerOptions()
+    instructions = options.instructions or call.settings.instructions
+    if options.input is not None:
+        chosen = [call.stage.history.get(item) if isinstance(item, str) else item for item in options.input]
+        return [Message("system", instructions), *messages(chosen)]
+    prompt = call.stage.history.prompt(instructions)
+    in_history = not turns or (turns[-1].committed and not turns[-1].silent)
+    return prompt if in_history else [*prompt, *last]
+
+
+async def _words(turn: CallerTurn, *, needed: bool) -> list[Message]:
+    try:
+        text = (await turn.heard()).text
+    except AntiphonError:
+        if needed:
+            raise
+        return []
+    if turn.committed:
+        turn.item.text = text  # in the history, at its place
+    return [Message("user", text.strip())] if text.strip() else []

@@ -1,0 +1,108 @@
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from deployments.contracts import Message, Pcm, Transcript
+from serve_app.conversation import messages as m
+from serve_app.conversation.items import (
+    AnswerOptions,
+    SemanticVad,
+)
+from serve_app.options import CallOptions
+from tests.call_kit import BRIEF, calling, prepared, roles, said, silence, statuses, turn
+
+
+async def test_a_turn_is_answered_and_every_event_comes_in_its_order() -> None:
+    async with calling() as rig:
+        item = await turn(rig, "hello there")
+        assert rig.line.words(item).replace(" ", "") == "yousaid:hellothere."  # phrases follow each other closely
+        assert rig.texts() == [("user", "hello there"), ("assistant", "You said: hello there.")]
+        assert statuses(rig) == [("completed", None)]
+        names = list(dict.fromkeys(type(event).__name__ for event in rig.line.events))
+        assert [n for n in names if n not in ("StateChanged", "Transcribed")] == [
+            "SpeechStarted",
+            "SpeechStopped",
+            "AudioCommitted",
+            "ItemAdded",
+            "ItemDone",
+            "AnswerStarted",
+            "AnswerText",
+            "AnswerFinished",
+            "TurnTimed",
+        ]
+        assert [e.text for e in rig.line.all(m.Transcribed)] == ["hello there"]
+        states = [e.state for e in rig.line.all(m.StateChanged)]
+        assert states == ["hearing", "ending", "thinking", "speaking", "idle"]
+
+
+async def test_the_timeline_of_a_turn_says_what_was_prepared_in_the_pause() -> None:
+    async with calling() as rig:
+        rig.line.give(said("hello there", pause_ms=100))
+        await rig.line.state("ending")
+        await prepared(rig)
+        assert not rig.line.played
+        rig.line.give(silence(800))
+        await rig.line.wait(m.TurnTimed)
+        timeline: Any = rig.line.all(m.TurnTimed)[0].timeline
+        moments = {each["name"]: each for each in timeline["moments"]}
+        assert timeline["turn"] == 1
+        assert timeline["outcome"] == "answered"
+        for moment in ("transcript_ready", "llm_started", "llm_first_token", "tts_first_audio"):
+            assert moments[moment]["speculative"], moment
+        assert not moments["first_frame_sent"]["speculative"]
+        assert "agent_stopped" in moments
+
+
+async def test_a_second_turn_knows_the_first() -> None:
+    async with calling() as rig:
+        await turn(rig, "my cat is old")
+        item = await turn(rig, "what did i say first", 2)
+        assert item.text == "First you said: my cat is old."
+        assert [role for role, _ in roles(rig.models.prompts[-1])] == ["system", "user", "assistant", "user"]
+
+
+async def test_a_caller_who_pauses_and_goes_on_is_answered_once() -> None:
+    async with calling() as rig:
+        rig.line.give(said("i would like,", pause_ms=0), silence(500), said("some tea."))
+        await rig.line.wait(m.TurnTimed)
+        assert [text for role, text in rig.texts() if role == "user"] == ["i would like, some tea."]
+        assert len(rig.line.all(m.AnswerStarted)) == 1
+        assert len(rig.models.prompts) == 2  # the first was dropped unheard
+
+
+async def test_without_speculation_the_answer_is_made_when_the_turn_is_over() -> None:
+    async with calling(options=CallOptions(speculation=False)) as rig:
+        await turn(rig, "hello")
+        timeline: Any = rig.line.all(m.TurnTimed)[0].timeline
+        moments = {moment["name"]: moment["speculative"] for moment in timeline["moments"]}
+        assert not moments["llm_started"]
+        assert not moments["tts_first_audio"]
+
+
+async def test_sound_without_words_gets_no_answer() -> None:
+    class HearsNothing:
+        async def transcribe(self, audio: Pcm, *, language: str | None = None, hint: str = "") -> Transcript:
+            return Transcript("", (), 1.0, 0, "en")
+
+    async with calling(asr=HearsNothing()) as rig:
+        rig.line.give(said("hmm"))
+        timed = await rig.line.wait(m.TurnTimed)
+        assert timed.timeline["outcome"] == "unanswered"
+        assert not rig.line.all(m.AnswerStarted)
+        rig.line.give(m.CreateAnswer(AnswerOptions()))  # but who asks gets one
+        await rig.line.wait(m.AnswerFinished)
+
+
+async def test_settings_changed_in_the_pause_hold_for_the_answer() -> None:
+    async with calling() as rig:
+        rig.line.give(said("hello", pause_ms=100), m.Configure(replace(BRIEF, instructions="Be long.")), silence(800))
+        await rig.line.wait(m.TurnTimed)
+        assert rig.models.prompts[-1][0] == Message("system", "Be long.")
+
+
+async def test_what_is_said_later_in_one_long_chunk_is_not_lost() -> None:
+    async with calling(replace(BRIEF, turn_detection=SemanticVad(create_response=False))) as rig:
+        rig.line._inputs.put_nowait(np.concatenate([said("one."), said("two.")]))
+        await rig.line.wait(m.Transcribed, 2)
+        assert [text for _, text in rig.texts()] == ["one.", "two."]

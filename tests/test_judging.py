@@ -1,0 +1,67 @@
+import itertools
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app.conversation.items import SemanticVad, ServerVad
+from serve_app.conversation.judging import TurnJudge
+from serve_app.options import TurnTakingOptions
+
+Eagerness = Literal["low", "medium", "high", "auto"]
+OPTIONS = TurnTakingOptions()
+LONGEST = {
+    "low": OPTIONS.low_silence_ms,
+    "medium": OPTIONS.medium_silence_ms,
+    "auto": OPTIONS.medium_silence_ms,
+    "high": OPTIONS.high_silence_ms,
+}
+
+
+def first_over(judge: TurnJudge) -> int:
+    """The silence in ms from which the turn is over."""
+    return next(ms for ms in range(60_001) if judge.is_over(ms))
+
+
+@pytest.mark.parametrize("silence_ms", [0, 200, 5000])
+def test_server_vad_waits_for_its_silence_and_asks_nobody(silence_ms: int) -> None:
+    judge = TurnJudge(ServerVad(silence_duration_ms=silence_ms), OPTIONS, probability=1.0)
+    assert first_over(judge) == silence_ms
+    assert not any(judge.wants_opinion(ms) for ms in range(0, 3000, 32))
+
+
+@pytest.mark.parametrize("eagerness", ["low", "medium", "auto", "high"])
+@pytest.mark.parametrize(
+    ("probability", "silence_ms"),
+    [
+        (None, None),
+        (0.0, None),
+        (OPTIONS.unsure_probability, OPTIONS.unsure_silence_ms),
+        (OPTIONS.end_probability, OPTIONS.min_silence_ms),
+        (1.0, OPTIONS.min_silence_ms),
+    ],
+)
+def test_the_surer_the_model_the_shorter_the_wait(
+    eagerness: Eagerness, probability: float | None, silence_ms: int | None
+) -> None:
+    judge = TurnJudge(SemanticVad(eagerness), OPTIONS, probability=probability)
+    longest = LONGEST[eagerness]
+    assert first_over(judge) == (longest if silence_ms is None else min(silence_ms, longest))
+
+
+def test_the_model_is_asked_at_once_and_then_every_so_often() -> None:
+    judge = TurnJudge(SemanticVad(), OPTIONS)
+    asked = [ms for ms in range(64, 1000, 32) if judge.wants_opinion(ms)]
+    assert asked[0] == 64
+    assert all(OPTIONS.ask_every_ms <= b - a < OPTIONS.ask_every_ms + 32 for a, b in itertools.pairwise(asked))
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.sampled_from(["low", "medium", "high"]), st.integers(0, 4000))
+def test_more_certainty_or_more_silence_never_unends_a_turn(
+    one: float, other: float, eagerness: Eagerness, silence_ms: int
+) -> None:
+    less, more = sorted([one, other])
+    if TurnJudge(SemanticVad(eagerness), OPTIONS, probability=less).is_over(silence_ms):
+        assert TurnJudge(SemanticVad(eagerness), OPTIONS, probability=more).is_over(silence_ms)
+        assert TurnJudge(SemanticVad(eagerness), OPTIONS, probability=less).is_over(silence_ms + 1)
