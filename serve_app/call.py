@@ -32,7 +32,7 @@ from serve_app.ear import Ear
 from serve_app.listener import Listener
 from serve_app.orders import obey
 from serve_app.reply import Reply, Stage, innermost
-from serve_app.words import ask_for_words, prompt_for, spoken_item, tell_words
+from serve_app.words import ask_for_words, prompt_for, read_instructions, spoken_item, tell_words
 
 log = logging.getLogger("antiphon.call")
 
@@ -81,6 +81,7 @@ class Call:
         try:
             async with asyncio.TaskGroup() as self._group:
                 self.spawn(self.stage.outbox.run())
+                self.prefill()
                 try:
                     await self._listen()
                 finally:
@@ -101,6 +102,11 @@ class Call:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def prefill(self) -> None:
+        """What every prompt of the call begins with is known, or has changed."""
+        if self.stage.options.prefill:
+            self.spawn(read_instructions(self))
 
     # --- the machine
 

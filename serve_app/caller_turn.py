@@ -55,7 +55,7 @@ class CallerTurn:
         if self.transcript is not None:
             self.transcript.cancel()
             self.transcript = None
-        self.timeline.take_back(("caller_stopped", "transcript_ready"))
+        self.timeline.take_back(("caller_stopped", "transcript_started", "transcript_ready"))
 
     async def heard(self) -> Transcript:
         """The transcript. Raises what went wrong with it; whoever waits may be cancelled, the work goes on."""

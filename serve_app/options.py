@@ -67,13 +67,16 @@ class CallOptions(Options):
         "Sorry, I could not answer that. Please say it again.",
         description="Spoken when no model answers in time. Made into sound at the start and kept.",
     )
-    max_answer_tokens: int = Field(120, ge=1, le=4096, description="An answer's limit: about 40 s of speech.")
+    max_answer_tokens: int = Field(80, ge=1, le=4096, description="An answer's limit: about 25 s of speech.")
     max_history_tokens: int = Field(
         1200, ge=64, description="Estimated length from which the oldest turns are left out of the prompt."
     )
     temperature: float = Field(0.3, ge=0, le=2, description="Of the LLM. Small models wander when it is high.")
     speculation: bool = Field(
         True, description="Prepare the answer in every pause, and drop it when the caller goes on."
+    )
+    prefill: bool = Field(
+        True, description="Let the LLM read the instructions when a call begins, not when it answers."
     )
     phrases_ahead: int = Field(3, ge=1, le=16, description="Phrases made into sound ahead of the one that plays.")
     listening: ListeningOptions = ListeningOptions()

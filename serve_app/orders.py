@@ -66,9 +66,11 @@ def _obey(call: "Call", order: Order) -> None:
 
 
 def _configure(call: "Call", order: Configure) -> None:
-    before = call.settings.turn_detection
+    before, read = call.settings.turn_detection, (call.settings.instructions, call.settings.tools)
     call.drop_prepared_reply()
     call.settings = order.settings
+    if read != (order.settings.instructions, order.settings.tools):
+        call.prefill()
     call.ear.attend(order.settings.turn_detection)
     if before is not None and order.settings.turn_detection is None and call.turn is not None:
         call.step(Event.TURN_DISCARDED)  # nobody would end this turn now; its audio can still be committed

@@ -230,7 +230,7 @@ async def calling(
     speed: float = 20.0,
 ) -> AsyncIterator[Rig]:
     """A call that begins now and ends with the block."""
-    settings, options = settings or CallSettings("Be brief."), options or CallOptions()
+    settings, options = settings or CallSettings("Be brief."), options or CallOptions(prefill=False)
     line, models = TestLine(speed), Recording(llm or synthetic_llm(), synthetic_tts())
     stage = Stage(
         models=Models(asr or synthetic_asr(), models, models, synthetic_turn()),

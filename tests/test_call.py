@@ -7,6 +7,7 @@ from deployments.contracts import Message, Pcm, Transcript
 from serve_app.conversation import messages as m
 from serve_app.conversation.items import (
     AnswerOptions,
+    CallSettings,
     SemanticVad,
 )
 from serve_app.options import CallOptions
@@ -72,7 +73,7 @@ async def test_a_caller_who_pauses_and_goes_on_is_answered_once() -> None:
 
 
 async def test_without_speculation_the_answer_is_made_when_the_turn_is_over() -> None:
-    async with calling(options=CallOptions(speculation=False)) as rig:
+    async with calling(options=CallOptions(speculation=False, prefill=False)) as rig:
         await turn(rig, "hello")
         timeline: Any = rig.line.all(m.TurnTimed)[0].timeline
         moments = {moment["name"]: moment["speculative"] for moment in timeline["moments"]}
@@ -106,3 +107,12 @@ async def test_what_is_said_later_in_one_long_chunk_is_not_lost() -> None:
         rig.line._inputs.put_nowait(np.concatenate([said("one."), said("two.")]))
         await rig.line.wait(m.Transcribed, 2)
         assert [text for _, text in rig.texts()] == ["one.", "two."]
+
+
+async def test_the_llm_reads_the_instructions_when_the_call_begins_and_when_they_change() -> None:
+    async with calling(CallSettings("Be brief."), options=CallOptions(prefill=True)) as rig:
+        rig.line.give(m.Configure(CallSettings("Be kind.")), m.Configure(CallSettings("Be kind.", speed=2.0)))
+        await rig.line.wait(m.Configured, 2)
+        await turn(rig, "hello")
+        instructions = [prompt[0].text for prompt in rig.models.prompts if len(prompt) == 1]
+        assert instructions == ["Be brief.", "Be kind."]

@@ -90,6 +90,7 @@ class LlamaCpp:
             **self._chat.body(messages, usable, tool_choice),
             "max_tokens": max_tokens,
             "temperature": temperature,
+            "repeat_penalty": self._options.repeat_penalty,
             "cache_prompt": True,
             "stream": True,
             "stream_options": {"include_usage": True},

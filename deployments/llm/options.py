@@ -17,6 +17,13 @@ class LlmOptions(ModelOptions):
     temperature: float = Field(
         0.4, ge=0, le=2, description="0 always takes the likeliest token; small models ramble above 0.7."
     )
+    repeat_penalty: float = Field(
+        1.1,
+        ge=1,
+        le=2,
+        description="Of llama.cpp: how much less likely words become that were said. 1 is off; small "
+        "models then say the same sentence again and again.",
+    )
     threads: int = Field(
         1,
         ge=1,

@@ -7,6 +7,9 @@ from deployments.contracts import Message
 from deployments.errors import BadRequest
 from serve_app.conversation.items import FunctionCallItem, FunctionOutputItem, Item, MessageItem
 
+AUDIO_KEPT = 16
+"""Spoken messages whose sound is kept for `retrieve`; that of older ones is forgotten: memory is bounded."""
+
 CHARACTERS_PER_TOKEN = 4
 """English text in the vocabularies of current models; only used to keep prompts within bounds."""
 
@@ -59,7 +62,13 @@ class History:
             self._check_output(item)
         place = len(self.items) if after is None else 0 if after == "root" else self._place(after) + 1
         self.items.insert(place, item)
+        self._forget_old_audio()
         return self.items[place - 1].id if place else None
+
+    def _forget_old_audio(self) -> None:
+        spoken = [item for item in self.items if isinstance(item, MessageItem) and item.audio is not None]
+        for item in spoken[:-AUDIO_KEPT]:
+            item.audio = None
 
     def _check_output(self, item: FunctionOutputItem) -> None:
         calls = [other.call.call_id for other in self.items if isinstance(other, FunctionCallItem)]

@@ -13,6 +13,7 @@ Moment = Literal[
     "caller_started",
     "caller_stopped",  # the last voiced sample, not the decision that it was the last
     "turn_judged",
+    "transcript_started",
     "transcript_ready",
     "llm_started",
     "llm_first_token",

@@ -4,6 +4,7 @@
 """
 
 import json
+import logging
 import subprocess
 import sys
 from collections import Counter
@@ -54,7 +55,7 @@ def counting(system: System) -> Iterator[Counters]:
 def main(address: str) -> None:
     import ray
 
-    ray.init(address=address, namespace="serve", log_to_driver=False, logging_level="ERROR")
+    ray.init(address=address, namespace="serve", log_to_driver=False, logging_level=logging.ERROR)
     replicas = {
         name: ray.get_actor(name, namespace="serve")
         for name in ray.util.list_named_actors()
@@ -63,8 +64,13 @@ def main(address: str) -> None:
     for _ in sys.stdin:
         counts: Counter[str] = Counter()
         for name, replica in replicas.items():
-            counts[name.split("#")[1]] += ray.get(replica.get_num_ongoing_requests.remote())
+            counts[name.split("#")[1]] += _count(ray.get(replica.get_num_ongoing_requests.remote()))
         print(json.dumps(counts), flush=True)
+
+
+def _count(answer: object) -> int:
+    assert isinstance(answer, int)
+    return answer
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from loadtest.caller import RealtimeCaller
 from loadtest.speech import RECORDINGS, sentences
 from loadtest.statistics import word_errors
 from loadtest.wav import read_speech, write_wav
-from tests.system import ROOT
 from tests.spoken import model
+from tests.system import ROOT
 
 pytestmark = pytest.mark.timeout(400)
 
