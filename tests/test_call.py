@@ -111,8 +111,9 @@ async def test_what_is_said_later_in_one_long_chunk_is_not_lost() -> None:
 
 async def test_the_llm_reads_the_instructions_when_the_call_begins_and_when_they_change() -> None:
     async with calling(CallSettings("Be brief."), options=CallOptions(prefill=True)) as rig:
+        await turn(rig, "hello")
         rig.line.give(m.Configure(CallSettings("Be kind.")), m.Configure(CallSettings("Be kind.", speed=2.0)))
         await rig.line.wait(m.Configured, 2)
-        await turn(rig, "hello")
+        await turn(rig, "hello again")
         instructions = [prompt[0].text for prompt in rig.models.prompts if len(prompt) == 1]
         assert instructions == ["Be brief.", "Be kind."]
