@@ -12,6 +12,7 @@ import os
 from ray import serve
 from ray.serve import Application, Deployment
 
+from cluster.flags import missing
 from deployments.asr.deployment import AsrDeployment
 from deployments.llm.deployment import LlmDeployment
 from deployments.options import ModelOptions
@@ -36,8 +37,8 @@ INGRESS_HEADROOM = 64
 
 def build(args: Settings) -> Application:
     """The application that `serve run configs/….yaml` runs. Raises BadModel for a model that is not known."""
-    if os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") != "1":
-        log.warning("HAProxy is off: set RAY_SERVE_ENABLE_HA_PROXY=1, else a call costs sixteen times as much")
+    if lacking := missing(os.environ):
+        log.warning("Serve was started without %s: calls are dear, and dead ones run on", " ".join(lacking))
     specs = model_specs(args)
     handles = {
         kind: _deployment(kind, getattr(args, kind)).bind(getattr(args, kind), specs[kind], args.store, args.log)

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from cluster.flags import REQUIRED
 from serve_app.processes import adopt_orphans, descendants, end_descendants
 
 STOP_S = 8.0
@@ -123,9 +124,7 @@ def environment(folder: Path) -> dict[str, str]:
     token.write_text(secrets.token_hex(32))
     ports = free_ports(4)
     needed = {
-        # Without gRPC streams of dead callers run on for ever; without HAProxy sockets cost sixteen times as much.
-        "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        **REQUIRED,
         # Ray listens on this host's own addresses: only who has the token may give it work.
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),

@@ -222,3 +222,13 @@ def _unknown(value: object, path: str) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from _unknown(inner, path)
+
+
+def kinds(events: list[dict[str, Any]]) -> list[str]:
+    return [event["type"] for event in events]
+
+
+def update(client: Client, **fields: Any) -> dict[str, Any]:
+    client.send({"type": "session.update", "session": {"type": "realtime", **fields}})
+    session: dict[str, Any] = client.until("session.updated")[-1]["session"]
+    return session

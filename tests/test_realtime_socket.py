@@ -12,21 +12,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from deployments.contracts import Pcm
 from deployments.errors import CallerGone
 from serve_app.conversation import messages as m
-from serve_app.conversation.items import CallSettings, MessageItem, SemanticVad, ServerVad
+from serve_app.conversation.items import CallSettings, MessageItem
 from serve_app.transports import g711
 from serve_app.transports.realtime_audio import Player
-from serve_app.transports.realtime_socket import RealtimeLimits, RealtimeSocket, read_extensions
-from tests.realtime_kit import ANSWER_PCM, WORDS, Client, connected
-
-
-def kinds(events: list[dict[str, Any]]) -> list[str]:
-    return [event["type"] for event in events]
-
-
-def update(client: Client, **fields: Any) -> dict[str, Any]:
-    client.send({"type": "session.update", "session": {"type": "realtime", **fields}})
-    session: dict[str, Any] = client.until("session.updated")[-1]["session"]
-    return session
+from serve_app.transports.realtime_socket import RealtimeLimits, RealtimeSocket
+from tests.realtime_kit import ANSWER_PCM, WORDS, Client, connected, kinds, update
 
 
 def append(client: Client, data: bytes) -> None:
@@ -175,102 +165,6 @@ def test_items_are_deleted_and_truncated() -> None:
         assert client.event().items() >= cut.items()
         client.send({"type": "conversation.item.delete", "item_id": item_id})
         assert client.until("conversation.item.deleted")[-1]["item_id"] == item_id
-
-
-# --- the session
-
-
-def test_an_update_changes_what_it_names_and_nothing_else() -> None:
-    with connected() as (client, call):
-        first = update(client, instructions="Sing.", audio={"output": {"voice": "marin", "speed": 1.25}})
-        second = update(client, audio={"input": {"turn_detection": {"type": "server_vad", "threshold": 0.7}}})
-        assert second["instructions"] == first["instructions"] == "Sing."
-        assert second["audio"]["output"] == first["audio"]["output"]
-        assert second["audio"]["input"]["turn_detection"] == {
-            "type": "server_vad",
-            "threshold": 0.7,
-            "prefix_padding_ms": 300,
-            "silence_duration_ms": 500,
-            "create_response": True,
-            "interrupt_response": True,
-            "idle_timeout_ms": None,
-        }
-        assert call.settings is not None
-        assert (call.settings.voice, call.settings.speed) == ("marin", 1.25)
-        assert call.settings.turn_detection == ServerVad(threshold=0.7)
-
-
-def test_null_switches_off_or_gives_back_the_default() -> None:
-    with connected() as (client, call):
-        update(client, instructions="Sing.", max_output_tokens=9)
-        off = {"turn_detection": None, "transcription": None, "noise_reduction": None}
-        session = update(client, instructions=None, max_output_tokens=None, tracing=None, audio={"input": off})
-        assert (session["instructions"], session["max_output_tokens"]) == ("Be brief.", "inf")
-        assert session["audio"]["input"]["turn_detection"] is None
-        assert call.settings is not None
-        assert (call.settings.turn_detection, call.settings.transcribe) == (None, False)
-        assert call.settings.max_output_tokens is None
-
-
-def test_what_clients_routinely_send_is_accepted() -> None:
-    with connected() as (client, call):
-        tool = {"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}}
-        session = update(
-            client,
-            model="antiphon",
-            include=["item.input_audio_transcription.logprobs"],
-            tools=[tool],
-            tool_choice={"type": "function", "name": "f"},
-            max_output_tokens=4096,
-            output_modalities=["text"],
-            truncation="auto",
-            audio={
-                "input": {
-                    "format": {"type": "audio/pcm", "rate": 24000},
-                    "transcription": {"model": "whisper-1", "language": "en", "prompt": "names"},
-                    "turn_detection": {"type": "semantic_vad", "eagerness": "high", "interrupt_response": False},
-                },
-                "output": {"voice": {"id": "alloy"}},
-            },
-        )
-        assert session["tools"] == [tool]
-        assert session["audio"]["output"]["voice"] == "alloy"
-        assert session["audio"]["input"]["transcription"]["model"] == "whisper-1"
-        settings = call.settings
-        assert settings is not None
-        assert settings.turn_detection == SemanticVad("high", interrupt_response=False)
-        assert (settings.tool_choice, settings.output, settings.language) == ("f", "text", "en")
-        assert settings.hint == "names"
-
-
-# --- our own events
-
-
-async def tell_everything(socket: RealtimeSocket) -> None:
-    await socket.send_event(m.StateChanged("hearing"))
-    await socket.send_event(m.TurnTimed({"voice_to_voice_ms": 1}))
-    await socket.send_event(m.AudioCleared())
-
-
-def test_our_own_events_are_sent_only_to_those_who_asked() -> None:
-    for query, expected in (
-        ("", []),
-        ("&antiphon_events=state.v1", ["antiphon.state.v1"]),
-        ("&antiphon_events=timeline.v1,state.v1", ["antiphon.state.v1", "antiphon.timeline.v1"]),
-    ):
-        with connected(query) as (client, call):
-            assert client.websocket.portal is not None
-            client.websocket.portal.call(tell_everything, call.socket)
-            assert kinds(client.until("input_audio_buffer.cleared"))[:-1] == expected
-
-
-def test_an_unknown_event_of_ours_is_refused_by_name() -> None:
-    with connected("&antiphon_events=timeline.v9") as (client, _):
-        error = client.event()["error"]
-        assert "timeline.v9" in error["message"]
-        assert "timeline.v1" in error["message"]
-    assert read_extensions(" a, ,b") == {"a", "b"}
-    assert read_extensions(None) == frozenset()
 
 
 # --- the end, and the client's clock
