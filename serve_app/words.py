@@ -10,7 +10,7 @@ from deployments.errors import AntiphonError, ModelFailed
 from serve_app.caller_turn import CallerTurn, Listened
 from serve_app.conversation.history import messages
 from serve_app.conversation.items import AnswerOptions, Item, MessageItem
-from serve_app.conversation.messages import Transcribed, TranscriptionFailed
+from serve_app.conversation.messages import Transcribed, TranscribedPart, TranscriptionFailed
 from serve_app.conversation.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ async def tell_words(call: "Call", turn: CallerTurn) -> None:
             call.stage.outbox.tell(TranscriptionFailed(turn.item.id, str(failed)))
         return
     if call.settings.transcribe:
+        if text:
+            call.stage.outbox.tell(TranscribedPart(turn.item.id, text))
         call.stage.outbox.tell(Transcribed(turn.item.id, text, seconds))
 
 
