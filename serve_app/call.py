@@ -61,6 +61,7 @@ class Call:
         """Committed since the last answer was begun."""
         self._requested = AnswerOptions()
         self._turns = 0
+        self._reading: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._commands: dict[Command, Callable[[Event], None]] = {
             Command.BEGIN_TURN: lambda _: self.announce_turn(),
@@ -105,8 +106,10 @@ class Call:
 
     def prefill(self) -> None:
         """What every prompt of the call begins with is known, or has changed."""
+        if self._reading is not None:
+            self._reading.cancel()
         if self.stage.options.prefill:
-            self.spawn(read_instructions(self))
+            self._reading = self.spawn(read_instructions(self))
 
     # --- the machine
 

@@ -66,10 +66,22 @@ def read_config(path: Path) -> Config:
         raise SettingsError([Problem("", f"cannot be read: {wrong.strerror}")]) from wrong
     if not isinstance(values, dict) or not isinstance(values.get("applications"), list):
         raise SettingsError([Problem("applications", "expected a list with an application in it (a Serve config)")])
+    _check_address(values.get("http_options"))
     for index, application in enumerate(values["applications"]):
         if isinstance(application, dict) and application.get("import_path") == IMPORT_PATH:
             return Config(path, values, index)
     raise SettingsError([Problem("applications", f"none of them has import_path: {IMPORT_PATH}")])
+
+
+def _check_address(http_options: Any) -> None:
+    """Where to listen must be known before anything starts."""
+    if http_options is None:
+        return
+    if not isinstance(http_options, dict):
+        raise SettingsError([Problem("http_options", "expected a mapping with host and port")])
+    port = http_options.get("port", 8000)
+    if not isinstance(port, int) or not 0 < port < 65536:
+        raise SettingsError([Problem("http_options.port", f'expected a number from 1 to 65535, not "{port}"')])
 
 
 def settings_problems(config: Config) -> list[Problem]:

@@ -138,7 +138,7 @@ class Ingress:
             settings,
             session_id=name.replace("call_", "sess_"),
             model=websocket.query_params.get("model") or "antiphon",
-            voices=self._capabilities["tts"].voices,
+            voices=self._capabilities.get("tts", Capabilities()).voices,  # none known: the next call asks again
             limits=RealtimeLimits(options.max_event_bytes, options.send_timeout_s),
             extensions=read_extensions(websocket.query_params.get("antiphon_events")),
         )
@@ -159,7 +159,6 @@ class Ingress:
     async def _know_capabilities(self) -> None:
         if "tts" not in self._capabilities:
             await self._missing()
-        self._capabilities.setdefault("tts", Capabilities())
 
     def _new_call(self, name: str, transport: RealtimeSocket, settings: CallSettings) -> Call:
         options = self._settings.call

@@ -109,9 +109,9 @@ def _create_answer(call: "Call", options: AnswerOptions) -> None:
             f"the answer {call.reply.answer.id} is under way: cancel it first, or wait for its end",
             code="conversation_already_has_active_response",
         )
-    for given in options.input or ():
+    for index, given in enumerate(options.input or ()):
         if isinstance(given, str):
-            call.stage.history.get(given)
+            call.stage.history.get(given, f"response.input[{index}].id")
     call.request_answer(options)
 
 

@@ -1,9 +1,11 @@
+import asyncio
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from deployments.contracts import Message, Pcm, Transcript
+from deployments.options import Timing
 from serve_app.conversation import messages as m
 from serve_app.conversation.items import (
     AnswerOptions,
@@ -11,7 +13,7 @@ from serve_app.conversation.items import (
     SemanticVad,
 )
 from serve_app.options import CallOptions
-from tests.call_kit import BRIEF, calling, prepared, roles, said, silence, statuses, turn
+from tests.call_kit import BRIEF, calling, prepared, roles, said, silence, statuses, synthetic_llm, turn
 
 
 async def test_a_turn_is_answered_and_every_event_comes_in_its_order() -> None:
@@ -117,3 +119,15 @@ async def test_the_llm_reads_the_instructions_when_the_call_begins_and_when_they
         await turn(rig, "hello again")
         instructions = [prompt[0].text for prompt in rig.models.prompts if len(prompt) == 1]
         assert instructions == ["Be brief.", "Be kind."]
+
+
+async def test_only_the_newest_instructions_are_read_however_often_they_change() -> None:
+    never = synthetic_llm(Timing(first_item_ms=1e6))
+    async with calling(CallSettings("Be brief."), options=CallOptions(prefill=True), llm=never) as rig:
+        for place in range(1, 6):
+            rig.line.give(m.Configure(CallSettings(f"Be kind {place} times.")))
+            await rig.line.wait(m.Configured, place)
+        for _ in range(20):  # those that were cancelled close their streams
+            await asyncio.sleep(0)
+        assert [prompt[0].text for prompt in rig.models.prompts][-1] == "Be kind 5 times."
+        assert rig.models.open_streams == 1

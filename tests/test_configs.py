@@ -47,6 +47,11 @@ def config(args: Any = None, **top: Any) -> dict[str, Any]:
         ),
         (config({"models": {"mine": {"kind": "llm"}}}), "applications[0].args.models.mine"),
         (config(http_options={"prot": 1}), 'http_options.prot: unknown key; did you mean "port"?'),
+        (
+            config(http_options={"port": "${PORT:-8000}"}),
+            'http_options.port: expected a number from 1 to 65535, not "$',
+        ),
+        (config(http_options="8000"), "http_options: expected a mapping with host and port"),
         (config(proxy_locaton="HeadOnly"), 'proxy_locaton: unknown key; did you mean "proxy_location"?'),
         (config(proxy_location="Nowhere"), "proxy_location: "),
         (config("words"), "applications[0].args: "),

@@ -158,3 +158,12 @@ def test_deleting_the_oldest_shown_item_brings_nothing_long_gone_back() -> None:
     first = next(item.id for item in history.items if isinstance(item, MessageItem) and item.text == shown[1].text)
     history.delete(first)
     assert history.prompt("Be.") == [shown[0], *shown[2:]]
+
+
+def test_an_error_says_where_the_unknown_id_stood() -> None:
+    history = History(400)
+    with pytest.raises(BadRequest) as created:
+        history.add(MessageItem("user", "hello"), after="item_9")
+    with pytest.raises(BadRequest) as referred:
+        history.get("item_9", "response.input[0].id")
+    assert (created.value.field, referred.value.field) == ("previous_item_id", "response.input[0].id")

@@ -35,6 +35,7 @@ async def test_text_with_nothing_to_say_yields_nothing() -> None:
 async def test_a_voice_can_have_further_names() -> None:
     deployment = deployed(voices={"alloy": "tones"}, voice="alloy")
     assert await spoken(deployment.speak("hi", voice="alloy")) == await spoken(deployment.speak("hi")) == "hi"
+    assert (await deployment.capabilities()).voices == ("alloy", "tones")  # what clients may choose from
 
 
 @pytest.mark.parametrize(

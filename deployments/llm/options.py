@@ -14,9 +14,6 @@ class LlmOptions(ModelOptions):
     max_tokens: int = Field(
         256, ge=1, le=8192, description="The longest answer, in tokens; requests for more are cut to it."
     )
-    temperature: float = Field(
-        0.4, ge=0, le=2, description="0 always takes the likeliest token; small models ramble above 0.7."
-    )
     repeat_penalty: float = Field(
         1.1,
         ge=1,

@@ -1,10 +1,11 @@
 """Text to speech behind a Serve handle."""
 
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from deployments.base import ModelDeployment
-from deployments.contracts import AudioChunk, Engine, Tts
+from deployments.contracts import AudioChunk, Capabilities, Engine, Tts
 from deployments.errors import BadRequest
 from deployments.tts.options import TtsOptions
 
@@ -24,6 +25,11 @@ class TtsDeployment(ModelDeployment[TtsEngine]):
         "synthetic": "deployments.tts.synthetic:SyntheticTts",
     }
     options: TtsOptions
+
+    async def capabilities(self) -> Capabilities:
+        """The engine's, with the further names of its voices."""
+        own = await super().capabilities()
+        return replace(own, voices=(*self.options.voices, *own.voices))
 
     async def speak(
         self, text: str, *, voice: str | None = None, speed: float = 1.0

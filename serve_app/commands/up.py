@@ -202,6 +202,7 @@ def _refuse(line: str) -> int:
 
 def _listen_to_signals() -> None:
     signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # scripts start their background jobs deaf to it
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup wants it ignored
         signal.signal(signal.SIGHUP, _stop)
 

@@ -60,7 +60,7 @@ class History:
             raise BadRequest(f"there is an item {item.id!r} already", field="item.id", code="item_id_already_exists")
         if isinstance(item, FunctionOutputItem):
             self._check_output(item)
-        place = len(self.items) if after is None else 0 if after == "root" else self._place(after) + 1
+        place = len(self.items) if after is None else self._behind(after)
         self.items.insert(place, item)
         self._forget_old_audio()
         return self.items[place - 1].id if place else None
@@ -78,14 +78,18 @@ class History:
                 f"no function call {item.call_id!r} is in the conversation (known: {known})", field="item.call_id"
             )
 
-    def _place(self, item_id: str) -> int:
+    def _behind(self, item_id: str) -> int:
+        return 0 if item_id == "root" else self._place(item_id, "previous_item_id") + 1
+
+    def _place(self, item_id: str, field: str) -> int:
         for place, item in enumerate(self.items):
             if item.id == item_id:
                 return place
-        raise BadRequest(f"there is no item {item_id!r}", field="item_id", code="item_not_found")
+        raise BadRequest(f"there is no item {item_id!r}", field=field, code="item_not_found")
 
-    def get(self, item_id: str) -> Item:
-        return self.items[self._place(item_id)]
+    def get(self, item_id: str, field: str = "item_id") -> Item:
+        """`field` is where the id stands in the request; an error names it."""
+        return self.items[self._place(item_id, field)]
 
     def previous_id(self, item: Item) -> str | None:
         """The id of the item before this one; None when it is the first or not in the history."""
@@ -93,7 +97,7 @@ class History:
         return self.items[place - 1].id if place else None
 
     def delete(self, item_id: str) -> None:
-        place = self._place(item_id)
+        place = self._place(item_id, "item_id")
         item = self.items.pop(place)
         self._spoken.pop(item_id, None)
         if item is self._first:

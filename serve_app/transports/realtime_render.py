@@ -22,7 +22,6 @@ TIMELINE, STATE = "timeline.v1", "state.v1"
 EXTENSIONS = frozenset({TIMELINE, STATE})
 """Our own events, sent only to those who asked for them by name when they connected."""
 
-
 _AnswerEvent = m.AnswerStarted | m.AnswerFinished | m.AnswerText | m.ToolArguments
 
 
@@ -91,9 +90,7 @@ class Renderer:
             open_item.audio = OutputStream(self.session.output_format)
         yield from _audio_delta(open_item, open_item.audio.push(pcm))
 
-    def _answer_event(
-        self, event: m.AnswerStarted | m.AnswerFinished | m.AnswerText | m.ToolArguments
-    ) -> Iterator[Wire]:
+    def _answer_event(self, event: _AnswerEvent) -> Iterator[Wire]:
         match event:
             case m.AnswerStarted(answer):
                 self._answers[answer.id] = _Sent(answer)

@@ -115,7 +115,7 @@ async def test_a_pause_shorter_than_the_silence_does_not_end_the_turn(demo_url: 
 
 
 async def test_low_eagerness_waits_longer_than_high(demo_url: str) -> None:
-    """After an unfinished sentence, which only the longest silence ends: 2 s when eager, 8 s when not."""
+    """After an unfinished sentence, which only the longest silence ends."""
     waits = []
     for eagerness in ("high", "low"):
         async with calling(demo_url) as caller:

@@ -35,7 +35,7 @@ def test_a_config_of_ours_runs_without_antiphon_up(tmp_path: Path) -> None:
         assert is_ready(f"http://127.0.0.1:{port}/ready"), (tmp_path / "output").read_text()
     finally:
         below = descendants(process.pid)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)  # a background job may be deaf to SIGINT
         try:
             process.wait(STOP_S)
         finally:
