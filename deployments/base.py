@@ -59,7 +59,8 @@ class ModelDeployment(Generic[E]):
         return result
 
     async def within_deadline(self, items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
-        """The engine's stream, closed at the deadline: a caller that froze must not hold the device for ever."""
+        """The engine's stream, cut at the first item that comes after the deadline. Serve reads a stream to its end
+        whether or not the caller does, so a caller who froze does not keep it waiting at a `yield`."""
         deadline_s = asyncio.get_running_loop().time() + self.options.deadline_s
         try:
             while True:

@@ -1,10 +1,13 @@
-"""The engines of a config in this process, without Ray: for measuring them, and for making speech."""
+"""The engines of given settings in this process, without Ray: for measuring them, and for making speech.
 
+The settings are what a server would run, all sources applied: `antiphon check-config FILE --json` prints them.
+"""
+
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deployments.asr.deployment import AsrDeployment, AsrEngine
@@ -24,10 +27,19 @@ from deployments.vad.load import load_vad
 from deployments.vad.options import VadOptions
 
 WITHOUT_WEIGHTS = ("synthetic", "energy")
+SETTINGS_HELP = "what `antiphon check-config CONFIG --json` prints; - is standard input"
+
+
+class Call(BaseModel):
+    """What of the section about calls a model sees."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    instructions: str
 
 
 class Sections(BaseModel):
-    """The parts of a Serve config's `args` that are about models; a part that is not there has its defaults."""
+    """The parts of the settings that are about models, and how the LLM is spoken to."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -36,31 +48,18 @@ class Sections(BaseModel):
     tts: TtsOptions
     turn: TurnOptions
     vad: VadOptions
-    call: dict[str, Any] = {}
+    call: Call
     models: dict[str, dict[str, Any]] = {}
     store: StoreOptions = StoreOptions()
 
 
-def read_sections(config: Path) -> Sections:
-    """Raises BadModel, with one line, for a file that is no Serve config of this application."""
+def read_sections(settings: str) -> Sections:
+    """From a JSON file of this name; `-` is standard input. Raises BadModel, with one line, for anything else."""
     try:
-        args = yaml.safe_load(config.read_text(encoding="utf-8"))["applications"][0].get("args") or {}
-        catalogue = Catalogue.load(args.get("models") or {})
-        named = {
-            kind: _with_model(kind, args.get(kind) or {}, catalogue) for kind in ("asr", "llm", "tts", "turn", "vad")
-        }
-        return Sections.model_validate({**args, **named})
-    except (OSError, yaml.YAMLError, LookupError, TypeError, AttributeError, ValidationError) as wrong:
-        raise BadModel(f"{config}: {' '.join(str(wrong).split())}") from wrong
-
-
-def _with_model(kind: str, section: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
-    """A section that names no model gets the first of the catalogue that its engine can run."""
-    if "model" in section:
-        return dict(section)
-    if section.get("engine") in WITHOUT_WEIGHTS:
-        return {**section, "model": None if kind == "vad" else "synthetic"}
-    return {**section, "model": next(spec.id for spec in catalogue.models.values() if spec.kind == kind)}
+        text = sys.stdin.read() if settings == "-" else Path(settings).read_text(encoding="utf-8")
+        return Sections.model_validate_json(text)
+    except (OSError, UnicodeDecodeError, ValidationError) as wrong:
+        raise BadModel(f"{settings}: no resolved settings: {' '.join(str(wrong).split())}") from wrong
 
 
 class Engines:

@@ -1,6 +1,6 @@
 """The floor: how long the models alone take for the same input, in this process, without Ray and without a network.
 
-python -m deployments.measure CONFIG FILE.wav… [--runs 5] [--instructions TEXT]
+antiphon check-config CONFIG --json | python -m deployments.measure FILE.wav… --settings - [--runs 5]
 
 The files are the turns of conversations of five, as a caller would say them; each is held several times, each time as
 a new session whose prompt up to the turn is in the model's memory already, as it is in a call that had time since the
@@ -36,13 +36,12 @@ from deployments.asr.deployment import AsrEngine
 from deployments.audio import resample, to_float
 from deployments.contracts import SPEECH_RATE_HZ, Llm, Message, Pcm, TextDelta, Tts, VoiceActivity
 from deployments.errors import AntiphonError, BadRequest
-from deployments.in_process import Engines, Sections, read_sections
+from deployments.in_process import SETTINGS_HELP, Engines, Sections, read_sections
 from deployments.llm.deployment import LlmEngine
 from deployments.tts.deployment import TtsEngine
 from deployments.turn.deployment import TurnEngine
 
 T = TypeVar("T")
-INSTRUCTIONS = "You are a friendly voice assistant. Answer in at most two short sentences, in plain spoken words."
 FIRST_PHRASE = re.compile(r"\s*(?:[^.!?,;:]*?[\w'’]+[.!?,;:](?=\s|$)|(?:\S+\s+){3})")
 """A clause with its punctuation, or three words: what a voice can begin with."""
 ANSWER_TOKENS = 60
@@ -166,17 +165,16 @@ def read_wav(path: Path) -> Pcm:
 
 
 def load(sections: Sections) -> Models:
-    """All models of the config, warm. Blocks; raises BadModel."""
+    """All models of the settings, warm. Blocks; raises BadModel."""
     engines = Engines(sections)
     return Models(engines.asr(), engines.llm(), engines.tts(), engines.turn(), engines.vad())
 
 
 async def _run(args: argparse.Namespace) -> None:
     recordings = [read_wav(path) for path in args.files]
-    sections = read_sections(args.config)
+    sections = read_sections(args.settings)
     models = await asyncio.to_thread(load, sections)
-    instructions = args.instructions or sections.call.get("instructions") or INSTRUCTIONS
-    times = await measure(models, recordings, args.runs, instructions)
+    times = await measure(models, recordings, args.runs, sections.call.instructions)
     for path, runs in zip(args.files, times, strict=True):
         _print({"file": str(path), **medians(runs)})
     _print({"turns": len(recordings), "runs": args.runs, **summary([turn for runs in times for turn in runs])})
@@ -189,12 +187,11 @@ def _print(result: dict[str, Any]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 2, with one line, for a file, config or model that cannot be used."""
+    """Exit code 2, with one line, for a file, settings or a model that cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m deployments.measure", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("config", type=Path)
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE.wav")
     parser.add_argument("--runs", type=int, default=5, help="times that all is said (%(default)s)")
-    parser.add_argument("--instructions", help="what the LLM is told first; the config's by default")
+    parser.add_argument("--settings", required=True, metavar="FILE", help=SETTINGS_HELP)
     try:
         asyncio.run(_run(parser.parse_args(argv)))
     except AntiphonError as wrong:

@@ -1,6 +1,6 @@
 """Speech for tests and demonstrations on machines without recordings.
 
-python -m deployments.say "text" OUT.wav [--config configs/local.yaml] [--rate 24000]
+antiphon check-config CONFIG --json | python -m deployments.say "text" OUT.wav --settings - [--rate 24000]
 """
 
 import argparse
@@ -16,7 +16,7 @@ import numpy as np
 from deployments.audio import resample
 from deployments.contracts import Pcm, Tts
 from deployments.errors import AntiphonError
-from deployments.in_process import Engines, read_sections
+from deployments.in_process import SETTINGS_HELP, Engines, read_sections
 
 EDGE_MS = 200
 """Silence before and after: the voices cut their own, and recordings of people have some."""
@@ -38,7 +38,7 @@ def write_wav(path: Path, pcm: Pcm, rate_hz: int) -> None:
 
 
 async def _say(args: argparse.Namespace) -> None:
-    tts = await asyncio.to_thread(Engines(read_sections(args.config)).tts)
+    tts = await asyncio.to_thread(Engines(read_sections(args.settings)).tts)
     try:
         write_wav(args.out, await spoken(tts, args.text, args.rate), args.rate)
     finally:
@@ -46,11 +46,11 @@ async def _say(args: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 2, with one line, for a config or model that cannot be used."""
+    """Exit code 2, with one line, for settings or a model that cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m deployments.say", description="Speech from text, as a WAV file.")
     parser.add_argument("text")
     parser.add_argument("out", type=Path, metavar="OUT.wav")
-    parser.add_argument("--config", type=Path, default=Path("configs/local.yaml"), help="whose voice (%(default)s)")
+    parser.add_argument("--settings", required=True, metavar="FILE", help=SETTINGS_HELP)
     parser.add_argument("--rate", type=int, default=24_000, metavar="HZ", help="the file's rate (%(default)s)")
     try:
         asyncio.run(_say(parser.parse_args(argv)))

@@ -1,14 +1,16 @@
 """The sentences that a benchmark speaks: recordings of people where there are some, else the config's own voice."""
 
+import functools
 import hashlib
+import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+from loadtest.programs import SPEECH_VARIABLE, run_module
 from loadtest.wire import CallFailed
 
-RECORDINGS = Path(os.environ.get("ANTIPHON_SPEECH", "../shared/speech"))
+CHECK_TIMEOUT_S = 120.0
+SAY_TIMEOUT_S = 900.0  # the first sentence may download the voice
 TEXTS = (  # Harvard sentences (IEEE 1969), list 1, and two questions
     "The birch canoe slid on the smooth planks.",
     "Glue the sheet to the dark blue background.",
@@ -18,6 +20,17 @@ TEXTS = (  # Harvard sentences (IEEE 1969), list 1, and two questions
 )
 
 
+def recordings_folder() -> Path:
+    """ANTIPHON_SPEECH, else `../shared/speech` beside the repository, or beside the working directory where this is
+    installed without one. The folder need not exist."""
+    repository = Path(__file__).resolve().parents[1]
+    base = repository if (repository / "pyproject.toml").is_file() else Path.cwd()
+    return Path(os.environ.get(SPEECH_VARIABLE) or base.parent / "shared" / "speech")
+
+
+RECORDINGS = recordings_folder()
+
+
 def sentences(folder: Path | None, config: Path) -> list[Path]:
     """WAV files, one sentence each. Raises CallFailed where there are none and none can be made."""
     if folder is not None:
@@ -25,19 +38,26 @@ def sentences(folder: Path | None, config: Path) -> list[Path]:
         if not found:
             raise CallFailed(f"{folder}: there are no WAV files in it")
         return found
-    return sorted(RECORDINGS.glob("spk*.wav")) or [_said(text, config) for text in TEXTS]
+    return sorted(RECORDINGS.glob("spk*.wav")) or [_said(text, resolved_settings(config)) for text in TEXTS]
 
 
-def _said(text: str, config: Path) -> Path:
-    """Made once and kept; another config may have another voice."""
-    key = hashlib.sha256(f"{text}\n{config.read_bytes()!r}".encode()).hexdigest()[:16]
+@functools.cache
+def resolved_settings(config: Path) -> str:
+    """The settings that a server with this config runs, with `${VAR}`, `.env` and the environment applied: a JSON
+    object. Raises CallFailed."""
+    return run_module("serve_app.cli", "check-config", str(config), "--json", timeout_s=CHECK_TIMEOUT_S)
+
+
+def _said(text: str, settings: str) -> Path:
+    """Made once and kept; another voice says it anew."""
+    voice = json.dumps([json.loads(settings)[section] for section in ("tts", "models")], sort_keys=True)
+    key = hashlib.sha256(f"{text}\n{voice}".encode()).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     path = cache / "antiphon" / "speech" / f"{key}.wav"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")
-        command = [sys.executable, "-m", "deployments.say", text, str(part), "--config", str(config)]
-        if subprocess.run(command, check=False).returncode:
-            raise CallFailed("there are no recordings and no speech could be made; the line above says why")
+        words = (text, str(part), "--settings", "-")
+        run_module("deployments.say", *words, timeout_s=SAY_TIMEOUT_S, given=settings)
         part.replace(path)
     return path

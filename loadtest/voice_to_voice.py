@@ -11,7 +11,6 @@ one line of JSON. Without --url a server is started for the run. No time makes i
 import argparse
 import asyncio
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -24,29 +23,33 @@ import numpy as np
 
 from loadtest.caller import RealtimeCaller
 from loadtest.overhead import Turn
+from loadtest.programs import run_module
 from loadtest.recording import RATE_HZ
 from loadtest.report import write
 from loadtest.server import started
-from loadtest.speech import sentences
+from loadtest.speech import resolved_settings, sentences
 from loadtest.wav import read_speech, write_wav
 from loadtest.wire import CallFailed
 
 TURNS_A_CALL = 5  # so that the history is as long as in a real, short conversation
 PAUSE_S = 0.5  # between the end of an answer and the caller's next word
 MEASURE_RATE_HZ = 16_000
+LOAD_TIMEOUT_S, FILE_TIMEOUT_S = 900.0, 120.0  # of the models alone: a file is said several times
 
 
 async def measured_turns(url: str, files: Sequence[Path]) -> tuple[list[Turn], list[str]]:
-    """Every file as a turn, and the sentences that say what went wrong with the others."""
+    """Every file as a turn, and for each of the others a sentence that says what went wrong."""
     turns: list[Turn] = []
     failed: list[str] = []
     for first in range(0, len(files), TURNS_A_CALL):
+        waiting = list(files[first : first + TURNS_A_CALL])
         try:
             async with RealtimeCaller(url) as caller:
-                for file in files[first : first + TURNS_A_CALL]:
-                    await _turn(caller, file, turns, failed)
-        except CallFailed as lost:
-            failed.append(f"call {first // TURNS_A_CALL + 1}: {lost}")
+                while waiting:
+                    await _turn(caller, waiting[0], turns, failed)
+                    del waiting[0]
+        except CallFailed as lost:  # with the call its remaining turns are lost, too
+            failed += [f"call {first // TURNS_A_CALL + 1}, {file.name}: {lost}" for file in waiting]
     return turns, failed
 
 
@@ -70,17 +73,17 @@ async def _turn(caller: RealtimeCaller, file: Path, turns: list[Turn], failed: l
     print(f"{turn.voice_to_voice_ms:7.0f} ms  {file.name:<16} {turn.heard} | {turn.text}", flush=True)
 
 
-def models_alone(config: Path, files: Sequence[Path]) -> list[dict[str, Any]]:
-    """What `deployments.measure` says about these files: one object a file, then one over all. Raises CallFailed."""
+def models_alone(settings: str, files: Sequence[Path]) -> list[dict[str, Any]]:
+    """What `deployments.measure` says about these files with these settings (`resolved_settings`): one object a file,
+    then one over all. Raises CallFailed."""
     with TemporaryDirectory() as folder:
         copies = {str(Path(folder, f"{index}.wav")): file for index, file in enumerate(files)}
         for copy, file in copies.items():
             write_wav(Path(copy), read_speech(file, MEASURE_RATE_HZ), MEASURE_RATE_HZ)
-        command = [sys.executable, "-m", "deployments.measure", str(config), *copies]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise CallFailed("the models alone could not be measured; the line above says why")
-    rows: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        words = (*copies, "--settings", "-")
+        timeout_s = LOAD_TIMEOUT_S + FILE_TIMEOUT_S * len(copies)
+        said = run_module("deployments.measure", *words, timeout_s=timeout_s, given=settings)
+    rows: list[dict[str, Any]] = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     return [{**row, "file": str(copies[row["file"]])} if "file" in row else row for row in rows]
 
 
@@ -88,10 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m loadtest.voice_to_voice", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("--url", help="a server that runs already, with the models of --config; else one is started")
-    parser.add_argument("--config", type=Path, default=Path("configs/local.yaml"), help="its models (%(default)s)")
+    parser.add_argument("--url", help="a server that runs already, with the settings of --config; else one is started")
+    parser.add_argument("--config", type=Path, default=Path("configs/local.yaml"), help="its settings (%(default)s)")
     parser.add_argument("--turns", type=int, default=20, help="(%(default)s)")
-    parser.add_argument("--speech", type=Path, metavar="DIR", help="recordings; ../shared/speech or made ones if unset")
+    speech = "a folder of recordings (default: ANTIPHON_SPEECH, else made by the TTS)"
+    parser.add_argument("--speech", type=Path, metavar="DIR", help=speech)
     parser.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="(%(default)s)")
     return parser
 
@@ -100,10 +104,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 1 where no turn was answered, 2 where there is no server, model or speech; a time never decides."""
     args = _parser().parse_args(argv)
     try:
+        settings = resolved_settings(args.config)  # first of all: what is wrong with them stops everything else
         files = sentences(args.speech, args.config)
         with nullcontext(args.url) if args.url else started(args.config) as url:
             turns, failed = asyncio.run(measured_turns(url, list(islice(cycle(files), args.turns))))
-        floor = models_alone(args.config, files[: args.turns]) if turns else []
+        floor = models_alone(settings, files[: args.turns]) if turns else []
     except CallFailed as wrong:
         print(f"loadtest.voice_to_voice: {wrong}", file=sys.stderr)
         return 2

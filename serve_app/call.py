@@ -207,7 +207,9 @@ class Call:
         self.step(Event.ANSWER_REQUESTED)
 
     def _start_answer(self, _: Event) -> None:
-        turns, self._unanswered = self._unanswered, []
+        turns: list[CallerTurn] = []
+        if self._requested.in_conversation:  # an answer on the side leaves the turns to the one that they wait for
+            turns, self._unanswered = self._unanswered, []
         if self.reply is not None:  # all of it was sent and the caller's side goes on playing it
             self._conclude(self.reply)
         recorded = [spoken_item(self, item) for item in self._requested.input or () if not isinstance(item, str)]

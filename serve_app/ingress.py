@@ -110,13 +110,15 @@ class Ingress:
     async def _make_sorry(self) -> None:
         """What the agent says when no model can: made once, kept in memory."""
         async with asyncio.timeout(self._settings.call.deadlines.first_audio_s):
-            self._sorry = [chunk async for chunk in self._models.tts.speak(self._settings.call.sorry)]
+            # filled in place: calls that have begun already have this very list
+            self._sorry[:] = [chunk async for chunk in self._models.tts.speak(self._settings.call.sorry)]
 
     # --- calls
 
     async def realtime(self, websocket: WebSocket) -> None:
         """A call over the OpenAI Realtime protocol. Refused with close code 1013 when there is no room."""
-        await websocket.accept()
+        offered = websocket.scope.get("subprotocols", ())  # browsers fail where they offer some and none is taken
+        await websocket.accept("realtime" if "realtime" in offered else None)
         if len(self._calls) >= self._settings.ingress.max_calls:
             log.warning("refused a call: %d are under way", len(self._calls))
             await websocket.close(1013, f"at capacity: {len(self._calls)} calls are under way, try again later")
@@ -149,7 +151,8 @@ class Ingress:
                 await self._new_call(name, transport, settings).run()
             reason = "goodbye"
         except TimeoutError:
-            reason = f"a call may last {options.max_call_s:g} s"
+            log.info("a call may last %g s", options.max_call_s)
+            reason = "going away"
         except Exception:
             log.exception("the call broke")
         finally:
@@ -157,7 +160,7 @@ class Ingress:
             log.info("the call ended: %s", reason)
 
     async def _know_capabilities(self) -> None:
-        if "tts" not in self._capabilities:
+        if "tts" not in self._capabilities or not self._sorry:
             await self._missing()
 
     def _new_call(self, name: str, transport: RealtimeSocket, settings: CallSettings) -> Call:

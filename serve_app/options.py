@@ -33,15 +33,26 @@ class TurnTakingOptions(Options):
     end_probability: float = Field(0.8, ge=0, le=1, description="From this probability the turn is over at once.")
     min_silence_ms: int = Field(160, ge=0, description="But never before this silence: gaps within words reach 120 ms.")
     unsure_probability: float = Field(0.3, ge=0, le=1, description="From this one, after `unsure_silence_ms`.")
-    unsure_silence_ms: int = Field(700, ge=0, description="Pauses between clauses are mostly shorter than this.")
+    unsure_silence_ms: int = Field(
+        700,
+        ge=0,
+        description="Pauses between clauses are mostly shorter than this. Eagerness low doubles it, high halves it.",
+    )
+    doubtful_probability: float = Field(
+        0.08,
+        ge=0,
+        le=1,
+        description="From this one, and where the turn model says nothing, after `doubtful_silence_ms`.",
+    )
+    doubtful_silence_ms: int = Field(1200, ge=0, description="As `unsure_silence_ms`, for turns that sound unfinished.")
     ask_every_ms: int = Field(
         150, ge=32, description="While the silence lasts the turn model is asked again this often."
     )
     low_silence_ms: int = Field(
-        2400, ge=0, description="Eagerness low: with no sign of an end, over after this silence."
+        8000, ge=0, description="Eagerness low: over at the latest after this, as OpenAI has it."
     )
-    medium_silence_ms: int = Field(1200, ge=0, description="Eagerness medium and auto: the same.")
-    high_silence_ms: int = Field(600, ge=0, description="Eagerness high: the same.")
+    medium_silence_ms: int = Field(4000, ge=0, description="The same for eagerness medium and auto.")
+    high_silence_ms: int = Field(2000, ge=0, description="The same for eagerness high.")
     interruption_ms: int = Field(
         160, ge=0, description="Voice over the agent's for this long is an interruption; less was a cough or a click."
     )
@@ -65,6 +76,7 @@ class CallOptions(Options):
     instructions: str = Field(DEFAULT_INSTRUCTIONS, description="What the LLM is told before the conversation.")
     sorry: str = Field(
         "Sorry, I could not answer that. Please say it again.",
+        min_length=1,
         description="Spoken when no model answers in time. Made into sound at the start and kept.",
     )
     max_answer_tokens: int = Field(80, ge=1, le=4096, description="An answer's limit: about 25 s of speech.")

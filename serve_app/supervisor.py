@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import importlib.util
 import json
 import os
@@ -196,12 +197,18 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
-def in_use(host: str, port: int) -> bool:
-    """Does somebody listen there already?"""
-    with socket.socket() as tried:
+def cannot_listen(host: str, port: int) -> str | None:
+    """Why nobody could listen there; None if somebody can. The sentence says what to change."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror:
+        return f"{host!r} is no address of this machine: choose another one with --host"
+    with socket.socket(family, kind, protocol) as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            tried.bind((host, port))
-        except OSError:
-            return True
-    return False
+            tried.bind(address)
+        except OSError as refused:
+            if refused.errno == errno.EADDRINUSE:
+                return f"port {port} on {host} is in use: choose another one with --port"
+            return f"cannot listen on port {port} of {host} ({refused.strerror}): choose others with --port and --host"
+    return None

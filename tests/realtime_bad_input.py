@@ -5,6 +5,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from serve_app.conversation.history import MAX_TEXT_CHARS
+from serve_app.transports.realtime_audio import MAX_ITEM_S, WIRE_RATE_HZ
+
 Frame = str | bytes
 
 
@@ -12,7 +15,7 @@ Frame = str | bytes
 class Bad:
     """Frames of which the last one is wrong; the error's message or `param` has to contain `named`.
 
-    `code` None: the call, not the socket, judges it, and the code is the call's own.
+    `code` None: any code will do.
     """
 
     name: str
@@ -58,6 +61,9 @@ def _append(data: bytes) -> str:
 
 _HELLO = {"type": "message", "role": "user", "id": "item_twice", "content": [{"type": "input_text", "text": "hello"}]}
 _CREATED = json.dumps({"type": "conversation.item.create", "item": _HELLO})
+_BOOK = "x" * (MAX_TEXT_CHARS + 1)
+_LOGPROBS = "item.input_audio_transcription.logprobs"
+_TOO_LONG = base64.b64encode(bytes((MAX_ITEM_S + 1) * WIRE_RATE_HZ * 2)).decode()
 _TOOL = {"type": "function", "name": "get_weather"}
 
 BAD_INPUT = (
@@ -132,6 +138,8 @@ BAD_INPUT = (
     Bad("bad schema", _session(tools=[_TOOL | {"parameters": "none"}]), "tools[0].parameters", "invalid_type"),
     Bad("two tools of a name", _session(tools=[_TOOL, _TOOL]), "tools[1].name", "invalid_value"),
     Bad("choice of no tool", _session(tool_choice={"type": "function", "name": "nope"}), "nope", "invalid_value"),
+    Bad("log probabilities", _session(include=[_LOGPROBS]), "session.include", "unsupported_parameter"),
+    Bad("a book of instructions", _session(instructions=_BOOK), "session.instructions", "string_above_max_length"),
     Bad("tracing", _session(tracing="auto"), "session.tracing", "unsupported_parameter"),
     Bad("prompt", _session(prompt={"id": "pmpt_1"}), "session.prompt", "unsupported_parameter"),
     Bad("truncation", _session(truncation="disabled"), "session.truncation", "unsupported_parameter"),
@@ -151,17 +159,48 @@ BAD_INPUT = (
         "item.content[0].type",
         "unsupported_parameter",
     ),
-    Bad("an id twice", (_CREATED, event("conversation.item.create", item=_HELLO)), "item_twice"),
-    Bad("after nothing", (event("conversation.item.create", item=_HELLO, previous_item_id="item_gone"),), "item_gone"),
-    Bad("output for no call", _item(type="function_call_output", call_id="call_gone", output="1"), "call_gone"),
+    Bad("endless audio", _user({"type": "input_audio", "audio": _TOO_LONG}), "item.content[0].audio", "audio_too_long"),
+    Bad("a book", _user({"type": "input_text", "text": _BOOK}), "item.content", "string_above_max_length"),
+    Bad(
+        "endless arguments",
+        _item(type="function_call", name="f", arguments=_BOOK),
+        "item.arguments",
+        "string_above_max_length",
+    ),
+    Bad(
+        "endless output",
+        _item(type="function_call_output", call_id="c", output=_BOOK),
+        "item.output",
+        "string_above_max_length",
+    ),
+    Bad("endless call_id", _item(type="function_call_output", call_id=_BOOK, output="1"), "item.call_id"),
+    Bad(
+        "an id twice",
+        (_CREATED, event("conversation.item.create", item=_HELLO)),
+        "item_twice",
+        "item_id_already_exists",
+    ),
+    Bad(
+        "after nothing",
+        (event("conversation.item.create", item=_HELLO, previous_item_id="item_gone"),),
+        "previous_item_id",
+        "item_not_found",
+    ),
+    Bad(
+        "output for no call",
+        _item(type="function_call_output", call_id="call_gone", output="1"),
+        "item.call_id",
+        "invalid_value",
+    ),
     Bad("output is an object", _item(type="function_call_output", call_id="c", output={}), "item.output"),
-    Bad("retrieve of nothing", (event("conversation.item.retrieve", item_id="item_gone"),), "item_gone"),
-    Bad("delete of nothing", (event("conversation.item.delete", item_id="item_gone"),), "item_gone"),
+    Bad("retrieve of nothing", (event("conversation.item.retrieve", item_id="gone"),), "item_id", "item_not_found"),
+    Bad("delete of nothing", (event("conversation.item.delete", item_id="gone"),), "item_id", "item_not_found"),
     Bad("delete without id", (event("conversation.item.delete"),), "item_id", "missing_required_parameter"),
     Bad(
         "truncate of nothing",
         (event("conversation.item.truncate", item_id="item_gone", content_index=0, audio_end_ms=0),),
         "item_gone",
+        "item_not_found",
     ),
     Bad(
         "truncate before the start",
@@ -181,7 +220,13 @@ BAD_INPUT = (
     Bad("unknown field in a response", _respond(colour="red"), "response.colour", "unknown_parameter"),
     Bad("beta field in a response", _respond(modalities=["text"]), "response.output_modalities", "beta_parameter"),
     Bad("some other conversation", _respond(conversation="mine"), "response.conversation", "invalid_value"),
-    Bad("reference to nothing", _respond(input=[{"type": "item_reference", "id": "item_gone"}]), "item_gone"),
+    Bad(
+        "reference to nothing",
+        _respond(input=[{"type": "item_reference", "id": "item_gone"}]),
+        "response.input[0].id",
+        "item_not_found",
+    ),
+    Bad("instructions without end", _respond(instructions=_BOOK), "response.instructions", "string_above_max_length"),
     Bad("input is text", _respond(input="hello"), "response.input", "invalid_type"),
     Bad("input of no type", _respond(input=[{"id": "x"}]), "response.input[0].type", "invalid_value"),
     Bad("long metadata", _respond(metadata={"key": "x" * 600}), "etadata", "invalid_value"),

@@ -10,14 +10,14 @@ from openai.types.realtime import RealtimeServerEvent
 from pydantic import BaseModel, TypeAdapter
 from starlette.testclient import TestClient, WebSocketTestSession
 
-from deployments.contracts import Pcm, Tool, ToolCall, Usage
-from deployments.errors import CallerGone
+from deployments.contracts import Pcm, ToolCall, Usage
+from deployments.errors import BadRequest, CallerGone
 from serve_app.conversation import messages as m
+from serve_app.conversation.history import History, Spoken
 from serve_app.conversation.items import (
     Answer,
     CallSettings,
     FunctionCallItem,
-    FunctionOutputItem,
     Item,
     MessageItem,
     new_id,
@@ -32,11 +32,11 @@ _SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 
 
 class ScriptedCall:
-    """Keeps a history, answers every `CreateAnswer` with the same words and a second of 440 Hz."""
+    """A real history; answers every `CreateAnswer` with the same words and a second of 440 Hz."""
 
     def __init__(self, socket: RealtimeSocket) -> None:
         self.socket = socket
-        self.items: dict[str, Item] = {}
+        self.history = History(limit_tokens=1000)
         self.pending: list[Pcm] = []
         self.settings: CallSettings | None = None
         self.orders: list[m.Order] = []
@@ -48,100 +48,89 @@ class ScriptedCall:
                     self.pending.append(thing)
                 else:
                     self.orders.append(thing)
-                    async for event in self.obey(thing):
-                        await self.socket.send_event(event)
+                    await self.obey(thing)
         except CallerGone:
             return
 
-    async def obey(self, order: m.Order) -> AsyncIterator[m.Event]:
+    async def obey(self, order: m.Order) -> None:
+        try:
+            async for event in self.events(order):
+                await self.socket.send_event(event)
+        except BadRequest as wrong:
+            await self.socket.send_event(m.Problem(str(wrong), wrong.code, wrong.field, order.ref))
+
+    async def events(self, order: m.Order) -> AsyncIterator[m.Event]:
         match order:
             case m.Configure(settings):
                 self.settings = settings
                 yield m.Configured(settings)
-            case m.CommitAudio(ref):
-                if not self.pending:
-                    yield m.Problem("The audio buffer is empty.", "input_audio_buffer_commit_empty", ref=ref)
-                    return
-                item = MessageItem("user", "something", "audio", audio=np.concatenate(self.pending))
-                self.pending.clear()
-                yield m.AudioCommitted(item.id, None)
-                async for event in self.add(item, None, ref):
+            case m.CommitAudio():
+                for event in self.commit():
                     yield event
-                yield m.Transcribed(item.id, item.text, 1.0)
             case m.ClearAudio():
                 self.pending.clear()
                 yield m.AudioCleared()
-            case m.CreateItem(item, after, ref):
-                async for event in self.add(item, after, ref):
+            case m.CreateItem(item, after):
+                for event in self.add(item, after):
                     yield event
-            case m.RetrieveItem(item_id, ref) | m.DeleteItem(item_id, ref) | m.TruncateItem(item_id, _, _, ref):
-                yield self.look_up(order, item_id, ref)
-            case m.CancelAnswer(_, ref):
-                yield m.Problem("No answer is under way to cancel.", "response_cancel_not_active", ref=ref)
-            case m.CreateAnswer(options, ref):
-                unknown = [i for i in options.input or () if isinstance(i, str) and i not in self.items]
-                if unknown:
-                    yield m.Problem(f"There is no item '{unknown[0]}'.", "item_not_found", "response.input", ref)
-                    return
-                async for event in self.answer(Answer(options, options.output or "audio", "alloy", None)):
+            case m.RetrieveItem(item_id):
+                yield m.ItemRetrieved(self.history.get(item_id))
+            case m.DeleteItem(item_id):
+                self.history.delete(item_id)
+                yield m.ItemDeleted(item_id)
+            case m.TruncateItem(item_id, index, end_ms):
+                self.history.cut(self.history.check_cut(item_id, index, end_ms), end_ms)
+                yield m.ItemTruncated(item_id, index, end_ms)
+            case m.CancelAnswer():
+                raise BadRequest("No answer is under way to cancel.", code="response_cancel_not_active")
+            case m.CreateAnswer(options):
+                for place, given in enumerate(options.input or ()):
+                    if isinstance(given, str):
+                        self.history.get(given, f"response.input[{place}].id")
+                async for event in self.answer(Answer(options, options.output or "audio", options.voice, None)):
                     yield event
 
-    def look_up(self, order: m.Order, item_id: str, ref: str | None) -> m.Event:
-        item = self.items.get(item_id)
-        if item is None:
-            return m.Problem(f"There is no item '{item_id}'.", "item_not_found", "item_id", ref)
-        match order:
-            case m.RetrieveItem():
-                return m.ItemRetrieved(item)
-            case m.DeleteItem():
-                del self.items[item_id]
-                return m.ItemDeleted(item_id)
-            case m.TruncateItem(_, index, end_ms):
-                if not isinstance(item, MessageItem) or item.role != "assistant" or end_ms > 1000:
-                    return m.Problem("Only what was spoken can be cut.", "invalid_value", "audio_end_ms", ref)
-                return m.ItemTruncated(item_id, index, end_ms)
-        raise AssertionError(order)
+    def commit(self) -> Iterator[m.Event]:
+        if not self.pending:
+            raise BadRequest("The audio buffer is empty.", code="input_audio_buffer_commit_empty")
+        item = MessageItem("user", "something", "audio", audio=np.concatenate(self.pending))
+        self.pending.clear()
+        yield m.AudioCommitted(item.id, self.history.items[-1].id if self.history.items else None)
+        yield from self.add(item, None)
+        yield m.Transcribed(item.id, item.text, 1.0)
 
-    async def add(self, item: Item, after: str | None, ref: str | None) -> AsyncIterator[m.Event]:
-        calls = {i.call.call_id for i in self.items.values() if isinstance(i, FunctionCallItem)}
-        if item.id in self.items:
-            yield m.Problem(f"There is an item '{item.id}' already.", "item_exists", "item.id", ref)
-        elif after not in (None, "root", *self.items):
-            yield m.Problem(f"There is no item '{after}'.", "item_not_found", "previous_item_id", ref)
-        elif isinstance(item, FunctionOutputItem) and item.call_id not in calls:
-            yield m.Problem(f"There is no call '{item.call_id}'.", "call_not_found", "item.call_id", ref)
-        else:
-            self.items[item.id] = item
-            yield m.ItemAdded(item, after)
-            yield m.ItemDone(item, after)
+    def add(self, item: Item, after: str | None) -> Iterator[m.Event]:
+        previous = self.history.add(item, after)
+        yield m.ItemAdded(item, previous)
+        yield m.ItemDone(item, previous)
+
+    def begin(self, item: Item, answer: Answer) -> m.ItemAdded:
+        answer.items.append(item)
+        previous = self.history.add(item) if answer.options.in_conversation else None
+        return m.ItemAdded(item, previous, answer)
+
+    def finish(self, item: Item, answer: Answer) -> m.ItemDone:
+        item.status = "completed"
+        return m.ItemDone(item, self.history.previous_id(item), answer)
 
     async def answer(self, answer: Answer) -> AsyncIterator[m.Event]:
         yield m.AnswerStarted(answer)
         item = MessageItem("assistant", "", answer.output, status="in_progress")
-        answer.items.append(item)
-        self.items[item.id] = item
-        yield m.ItemAdded(item, None, answer)
+        yield self.begin(item, answer)
         for word in WORDS:
             item.text += word
             yield m.AnswerText(answer, item, word)
         if answer.output == "audio":
+            self.history.speak(item, Spoken(item.text, 1000))
             await self.socket.play(ANSWER_PCM, item)
-        item.status = "completed"
-        yield m.ItemDone(item, None, answer)
-        if answer.options.tools:
-            async for event in self.call_tool(answer, answer.options.tools[0]):
-                yield event
+        yield self.finish(item, answer)
+        for tool in (answer.options.tools or ())[:1]:
+            call = FunctionCallItem(ToolCall(new_id("call"), tool.name, '{"city":"Bern"}'), status="in_progress")
+            yield self.begin(call, answer)
+            yield m.ToolArguments(answer, call)
+            yield self.finish(call, answer)
         answer.status, answer.usage = "completed", Usage(12, 4, 3)
         yield m.AnswerFinished(answer)
-
-    async def call_tool(self, answer: Answer, tool: Tool) -> AsyncIterator[m.Event]:
-        item = FunctionCallItem(ToolCall(new_id("call"), tool.name, '{"city":"Bern"}'), status="in_progress")
-        answer.items.append(item)
-        self.items[item.id] = item
-        yield m.ItemAdded(item, None, answer)
-        yield m.ToolArguments(answer, item)
-        item.status = "completed"
-        yield m.ItemDone(item, None, answer)
 
 
 class Rig:
@@ -193,12 +182,13 @@ class Client:
 
 
 @contextmanager
-def connected(query: str = "", limits: RealtimeLimits | None = None) -> Iterator[tuple[Client, ScriptedCall]]:
-    """A client that was greeted, and the call that serves it."""
-    rig = Rig(limits or RealtimeLimits())
+def connected(query: str = "", *, greet: bool = True) -> Iterator[tuple[Client, ScriptedCall]]:
+    """A client that was greeted, and the call that serves it. `greet` False: the greeting is still to be read."""
+    rig = Rig(RealtimeLimits())
     with TestClient(rig.app) as http, http.websocket_connect(f"/v1/realtime?model=antiphon{query}") as websocket:
         client = Client(websocket)
-        assert [client.event()["type"], client.event()["type"]] == ["session.created", "conversation.created"]
+        if greet:
+            assert kinds(client.until("conversation.created")) == ["session.created", "conversation.created"]
         yield client, rig.calls[0]
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import csv
 import functools
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from deployments.contracts import SPEECH_RATE_HZ, ModelFiles, Pcm
 from deployments.store import Catalogue, Kind, Store, StoreOptions
 from deployments.tts.options import TtsOptions
 from deployments.tts.piper import PiperTts
+from loadtest.speech import RECORDINGS
 
-RECORDINGS = Path(os.environ.get("ANTIPHON_SPEECH", "../shared/speech"))  # with a transcripts.tsv: file, text
 SENTENCES = ("the child almost hurt the small dog", "sunday is the best part of the week")
 
 
@@ -27,7 +26,7 @@ def model(id: str, kind: Kind) -> ModelFiles:
 @functools.cache
 def speech() -> dict[str, Pcm]:
     """What is said -> int16[n] at 16 kHz."""
-    table = RECORDINGS / "transcripts.tsv"
+    table = RECORDINGS / "transcripts.tsv"  # file, text
     if not table.exists():
         with ThreadPoolExecutor(1) as aside:  # a loop may be running here
             return aside.submit(asyncio.run, _synthesised()).result()

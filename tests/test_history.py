@@ -1,12 +1,21 @@
 import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments.contracts import Message, ToolCall
 from deployments.errors import BadRequest
-from serve_app.conversation.history import History, Spoken, heard_text, messages
+from serve_app.conversation.history import (
+    MAX_CHARS,
+    MAX_ITEMS,
+    MAX_TEXT_CHARS,
+    History,
+    Spoken,
+    heard_text,
+    messages,
+)
 from serve_app.conversation.items import FunctionCallItem, FunctionOutputItem, Item, MessageItem
 
 PHRASES = [Spoken("One two three", 900), Spoken(" four five six.", 1500)]
@@ -167,3 +176,52 @@ def test_an_error_says_where_the_unknown_id_stood() -> None:
     with pytest.raises(BadRequest) as referred:
         history.get("item_9", "response.input[0].id")
     assert (created.value.field, referred.value.field) == ("previous_item_id", "response.input[0].id")
+
+
+@pytest.mark.parametrize(
+    ("item", "field"),
+    [
+        (MessageItem("user", "x" * (MAX_TEXT_CHARS + 1)), "item.content"),
+        (FunctionCallItem(ToolCall("call_1", "look", "x" * (MAX_TEXT_CHARS + 1))), "item.arguments"),
+        (FunctionOutputItem("call_1", "x" * (MAX_TEXT_CHARS + 1)), "item.output"),
+    ],
+)
+def test_an_endless_text_is_refused(item: Item, field: str) -> None:
+    history = History(400)
+    history.add(MessageItem("user", "x" * MAX_TEXT_CHARS))
+    with pytest.raises(BadRequest, match=field) as refused:
+        history.add(item)
+    assert (refused.value.field, refused.value.code) == (field, "string_above_max_length")
+
+
+def full_of_items() -> History:
+    history = History(400)
+    history.items = [MessageItem("user", "hello", id=f"item_{n}") for n in range(MAX_ITEMS)]
+    return history
+
+
+def full_of_text() -> History:
+    history = History(400)
+    for _ in range(MAX_CHARS // MAX_TEXT_CHARS):
+        history.add(MessageItem("user", "x" * MAX_TEXT_CHARS))
+    return history
+
+
+@pytest.mark.parametrize("history", [full_of_items(), full_of_text()], ids=["items", "text"])
+def test_a_full_conversation_takes_an_item_again_when_one_is_deleted(history: History) -> None:
+    with pytest.raises(BadRequest, match="full") as refused:
+        history.add(MessageItem("user", "more"))
+    assert refused.value.code == "conversation_too_long"
+    history.delete(history.items[0].id)
+    history.add(MessageItem("user", "more"))
+
+
+def test_what_is_said_in_a_full_conversation_pushes_out_the_oldest() -> None:
+    history = full_of_items()
+    answer = MessageItem("assistant", "", "audio", id="answer", status="in_progress")
+    turn = MessageItem("user", "", "audio", audio=np.zeros(160, np.int16), id="turn")
+    assert history.add(turn) == f"item_{MAX_ITEMS - 1}"
+    assert history.add(answer) == "turn"
+    assert (len(history.items), history.items[0].id) == (MAX_ITEMS, "item_2")
+    assert history.add(MessageItem("user", "", audio=turn.audio, id="first"), "root") is None
+    assert (len(history.items), history.items[0].id) == (MAX_ITEMS, "first")

@@ -11,12 +11,6 @@ from serve_app.options import TurnTakingOptions
 
 Eagerness = Literal["low", "medium", "high", "auto"]
 OPTIONS = TurnTakingOptions()
-LONGEST = {
-    "low": OPTIONS.low_silence_ms,
-    "medium": OPTIONS.medium_silence_ms,
-    "auto": OPTIONS.medium_silence_ms,
-    "high": OPTIONS.high_silence_ms,
-}
 
 
 def first_over(judge: TurnJudge) -> int:
@@ -31,23 +25,20 @@ def test_server_vad_waits_for_its_silence_and_asks_nobody(silence_ms: int) -> No
     assert not any(judge.wants_opinion(ms) for ms in range(0, 3000, 32))
 
 
-@pytest.mark.parametrize("eagerness", ["low", "medium", "auto", "high"])
 @pytest.mark.parametrize(
-    ("probability", "silence_ms"),
-    [
-        (None, None),
-        (0.0, None),
-        (OPTIONS.unsure_probability, OPTIONS.unsure_silence_ms),
-        (OPTIONS.end_probability, OPTIONS.min_silence_ms),
-        (1.0, OPTIONS.min_silence_ms),
-    ],
+    ("eagerness", "latest_ms", "patience"),
+    [("low", 8000, 2.0), ("medium", 4000, 1.0), ("auto", 4000, 1.0), ("high", 2000, 0.5)],
 )
-def test_the_surer_the_model_the_shorter_the_wait(
-    eagerness: Eagerness, probability: float | None, silence_ms: int | None
+def test_eagerness_sets_the_latest_end_and_the_patience_of_the_unsure(
+    eagerness: Eagerness, latest_ms: int, patience: float
 ) -> None:
-    judge = TurnJudge(SemanticVad(eagerness), OPTIONS, probability=probability)
-    longest = LONGEST[eagerness]
-    assert first_over(judge) == (longest if silence_ms is None else min(silence_ms, longest))
+    def waits(probability: float | None) -> int:
+        return first_over(TurnJudge(SemanticVad(eagerness), OPTIONS, probability=probability))
+
+    assert waits(0.0) == latest_ms
+    assert waits(None) == waits(OPTIONS.doubtful_probability) == OPTIONS.doubtful_silence_ms * patience
+    assert waits(OPTIONS.unsure_probability) == OPTIONS.unsure_silence_ms * patience
+    assert waits(OPTIONS.end_probability) == waits(1.0) == OPTIONS.min_silence_ms
 
 
 def test_the_model_is_asked_at_once_and_then_every_so_often() -> None:

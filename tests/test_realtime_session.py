@@ -3,7 +3,7 @@
 from serve_app.conversation import messages as m
 from serve_app.conversation.items import SemanticVad, ServerVad
 from serve_app.transports.realtime_socket import RealtimeSocket, read_extensions
-from tests.realtime_kit import connected, kinds, update
+from tests.realtime_kit import VOICES, connected, kinds, update
 
 # --- the session
 
@@ -46,7 +46,7 @@ def test_what_clients_routinely_send_is_accepted() -> None:
         session = update(
             client,
             model="antiphon",
-            include=["item.input_audio_transcription.logprobs"],
+            include=[],
             tools=[tool],
             tool_choice={"type": "function", "name": "f"},
             max_output_tokens=4096,
@@ -69,6 +69,20 @@ def test_what_clients_routinely_send_is_accepted() -> None:
         assert settings.turn_detection == SemanticVad("high", interrupt_response=False)
         assert (settings.tool_choice, settings.output, settings.language) == ("f", "text", "en")
         assert settings.hint == "names"
+
+
+def test_the_session_shows_the_voice_in_use_and_the_call_learns_only_a_chosen_one() -> None:
+    with connected(greet=False) as (client, call):
+        assert client.until("session.created")[-1]["session"]["audio"]["output"]["voice"] == VOICES[0]
+        assert update(client, instructions="Sing.", include=None)["audio"]["output"]["voice"] == VOICES[0]
+        assert call.settings is not None
+        assert call.settings.voice is None
+        client.send({"type": "response.create"})
+        assert client.until("response.done")[-1]["response"]["audio"]["output"]["voice"] == VOICES[0]
+        assert update(client, audio={"output": {"voice": "marin"}})["audio"]["output"]["voice"] == "marin"
+        assert call.settings.voice == "marin"
+        assert update(client, audio={"output": {"voice": None}})["audio"]["output"]["voice"] == VOICES[0]
+        assert call.settings.voice is None
 
 
 # --- our own events

@@ -10,11 +10,11 @@ import pytest
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from deployments.contracts import Pcm
-from deployments.errors import CallerGone
+from deployments.errors import BadRequest, CallerGone
 from serve_app.conversation import messages as m
 from serve_app.conversation.items import CallSettings, MessageItem
 from serve_app.transports import g711
-from serve_app.transports.realtime_audio import Player
+from serve_app.transports.realtime_audio import MAX_ITEM_S, Format, Player, check_duration, rate_hz
 from serve_app.transports.realtime_socket import RealtimeLimits, RealtimeSocket
 from tests.realtime_kit import ANSWER_PCM, WORDS, Client, connected, kinds, update
 
@@ -41,6 +41,7 @@ def test_a_spoken_answer_is_told_in_openais_order() -> None:
         events = client.until("response.done")
         assert kinds(events) == [
             "response.created",
+            "rate_limits.updated",
             "response.output_item.added",
             "conversation.item.added",
             "response.content_part.added",
@@ -54,10 +55,11 @@ def test_a_spoken_answer_is_told_in_openais_order() -> None:
             "conversation.item.done",
             "response.done",
         ]
+        assert events[1]["rate_limits"] == []
         response = events[-1]["response"]
         text = "".join(WORDS)
         assert response["output"][0]["content"] == [{"type": "output_audio", "transcript": text}]
-        assert events[8]["transcript"] == events[9]["part"]["transcript"] == text
+        assert events[9]["transcript"] == events[10]["part"]["transcript"] == text
         assert response["usage"]["total_tokens"] == 15
         assert response["usage"]["input_token_details"]["cached_tokens"] == 4
         assert np.frombuffer(spoken(events), "<i2").tolist() == ANSWER_PCM.tolist()
@@ -134,7 +136,7 @@ def test_appended_audio_reaches_the_call_at_16_khz_in_order() -> None:
             "conversation.item.input_audio_transcription.completed",
         ]
         assert "audio" not in events[1]["item"]["content"][0]
-        (item,) = call.items.values()
+        (item,) = call.history.items
         assert isinstance(item, MessageItem)
         assert item.audio is not None
         assert abs(len(item.audio) - 48_000) < 1600
@@ -150,10 +152,18 @@ def test_an_item_with_audio() -> None:
         item = {"type": "message", "role": "user", "id": "item_la", "content": [part]}
         client.send({"type": "conversation.item.create", "item": item, "previous_item_id": "root"})
         client.until("conversation.item.done")
-        made = call.items["item_la"]
+        made = call.history.get("item_la")
         assert isinstance(made, MessageItem)
         assert made.audio is not None
         assert (made.text, made.modality, len(made.audio)) == ("la", "audio", 16_000)
+
+
+@pytest.mark.parametrize("kind", ["audio/pcm", "audio/pcmu"])
+def test_the_longest_audio_of_an_item(kind: Format) -> None:
+    longest = MAX_ITEM_S * rate_hz(kind) * (2 if kind == "audio/pcm" else 1)
+    check_duration(base64.b64encode(bytes(longest)).decode(), kind, "audio")
+    with pytest.raises(BadRequest, match=f"{MAX_ITEM_S} s"):
+        check_duration(base64.b64encode(bytes(longest + 6)).decode(), kind, "audio")
 
 
 def test_items_are_deleted_and_truncated() -> None:
@@ -171,7 +181,15 @@ def test_items_are_deleted_and_truncated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "code"), [("the caller left", 1000), ("at capacity", 1013), ("shutting down", 1001), ("failed", 1011)]
+    ("reason", "code"),
+    [
+        ("goodbye", 1000),
+        ("the caller left", 1000),
+        ("going away", 1001),
+        ("shutting down", 1001),
+        ("failed", 1011),
+        ("at capacity", 1013),
+    ],
 )
 def test_closing_says_why_and_ends_the_inputs(reason: str, code: int) -> None:
     with connected() as (client, call):

@@ -79,20 +79,20 @@ def test_both_ways_of_starting_give_the_same(elsewhere: Path, monkeypatch: pytes
 )
 def test_references(text: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GREETING", "hello")
-    settings = Settings.model_validate({"call": {"sorry": text}})
-    assert settings.call.sorry == value
+    settings = Settings.model_validate({"call": {"instructions": text}})
+    assert settings.call.instructions == value
 
 
 def test_a_reference_may_stand_in_dotenv(elsewhere: Path) -> None:
     (elsewhere / ".env").write_text("WORDS=from the file\n")
-    assert Settings.model_validate({"call": {"sorry": "${WORDS}"}}).call.sorry == "from the file"
+    assert Settings.model_validate({"call": {"instructions": "${WORDS}"}}).call.instructions == "from the file"
 
 
 def test_a_missing_variable_is_one_error_with_its_path(elsewhere: Path) -> None:
     with pytest.raises(SettingsError) as caught:
-        loaded({"call": {"sorry": "${NOBODY_SET_ME}"}}, elsewhere)
+        loaded({"call": {"instructions": "${NOBODY_SET_ME}"}}, elsewhere)
     [problem] = caught.value.problems
-    assert problem.path == "applications[0].args.call.sorry"
+    assert problem.path == "applications[0].args.call.instructions"
     assert "NOBODY_SET_ME is not set" in problem.message
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from serve_app.processes import descendants
 from serve_app.runner import cause_in
-from serve_app.supervisor import Supervisor, environment, free_ports, in_use
+from serve_app.supervisor import Supervisor, cannot_listen, environment, free_ports
 
 PATIENCE_S = 30.0
 
@@ -80,8 +80,10 @@ def test_ports() -> None:
     assert len(set(free_ports(5))) == 5
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert in_use("127.0.0.1", port)
-    assert not in_use("127.0.0.1", port)
+        assert cannot_listen("127.0.0.1", port) == f"port {port} on 127.0.0.1 is in use: choose another one with --port"
+    assert cannot_listen("127.0.0.1", port) is None
+    assert "no address of this machine" in str(cannot_listen("no such host", port))
+    assert "--host" in str(cannot_listen("192.0.2.1", port))
 
 
 def test_the_folder_of_sockets_is_short_and_goes_away(tmp_path: Path) -> None:

@@ -59,13 +59,19 @@ class PiperTts:
     ) -> AsyncGenerator[AudioChunk, None]:
         """See `contracts.Tts`. Raises ModelFailed where the model breaks."""
         speaker = self._speakers[voice] if voice else None
-        for phonemes in await asyncio.to_thread(self._pieces, text):
+        for phonemes in await self._read(text):
             pcm = await self._made(phonemes, speaker, speed)
             yield AudioChunk(pcm, self._voice.config.sample_rate)
 
     async def unload(self) -> None:
         await asyncio.to_thread(self._workers.shutdown, cancel_futures=True)
         del self._voice
+
+    async def _read(self, text: str) -> list[list[str]]:
+        try:
+            return await asyncio.to_thread(self._pieces, text)
+        except Exception as broken:
+            raise ModelFailed(f"{self._options.model} could not read the text: {_first_line(broken)}") from broken
 
     async def _made(self, phonemes: list[str], speaker: int | None, speed: float) -> Pcm:
         run = onnxruntime.RunOptions()

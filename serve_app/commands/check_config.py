@@ -1,10 +1,11 @@
 """`antiphon check-config FILE`: everything that is wrong with it, each in one line; or what it would run."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # imported where it is used: `antiphon --help` must be quick
     from serve_app.problems import Problem
@@ -14,13 +15,14 @@ if TYPE_CHECKING:  # imported where it is used: `antiphon --help` must be quick
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("check-config", help="say what is wrong with a config, without starting it")
     parser.add_argument("config", type=Path, nargs="+", metavar="FILE", help="a Serve config file")
+    parser.add_argument("--json", action="store_true", help="print the settings, all sources applied, as one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    return max(_check(path) for path in args.config)
+    return max(_check(path, args.json) for path in args.config)
 
 
-def _check(path: Path) -> int:
+def _check(path: Path, as_json: bool) -> int:
     from serve_app.config_file import missing_config, read_config, serve_problems, settings_problems
     from serve_app.problems import SettingsError
 
@@ -36,6 +38,9 @@ def _check(path: Path) -> int:
     problems += [problem for problem in serve_problems(config.values) if problem.path not in said]
     if problems:
         return refuse(path, problems)
+    if as_json:
+        print(json.dumps(without_secrets(config.settings().model_dump(mode="json"))))
+        return 0
     print(f"{path}: fine; http://{config.host}:{config.port}/ would run")
     for line in summary(config.settings()):
         print(f"  {line}")
@@ -47,6 +52,21 @@ def refuse(path: Path, problems: "Sequence[Problem]") -> int:
     for problem in dict.fromkeys(problems):
         print(f"{path}: {problem}", file=sys.stderr)
     return 2
+
+
+def without_secrets(values: Any) -> Any:
+    """The same with every secret masked, however deep it lies."""
+    from serve_app.problems import is_secret
+    from serve_app.settings_sources import shown
+
+    if isinstance(values, list):
+        return [without_secrets(value) for value in values]
+    if not isinstance(values, dict):
+        return values
+    return {
+        name: shown(name, value) if value and is_secret(str(name)) else without_secrets(value)
+        for name, value in values.items()
+    }
 
 
 def summary(settings: "Settings") -> list[str]:

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from serve_app.commands.check_config import refuse
     from serve_app.config_file import missing_config, read_config
     from serve_app.problems import SettingsError
-    from serve_app.supervisor import Supervisor, in_use
+    from serve_app.supervisor import Supervisor, cannot_listen
 
     if not args.config.is_file():
         return _refuse(missing_config(args.config))
@@ -53,8 +53,8 @@ def run(args: argparse.Namespace) -> int:
     except SettingsError as wrong:
         return refuse(args.config, wrong.problems)
     host, port = args.host or config.host, args.port or config.port
-    if in_use(host, port):
-        return _refuse(f"port {port} on {host} is in use: choose another one with --port")
+    if reason := cannot_listen(host, port):
+        return _refuse(reason)
     log = _log_file(args.log_file, port)
     _listen_to_signals()
     try:

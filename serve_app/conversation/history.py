@@ -13,6 +13,31 @@ AUDIO_KEPT = 16
 CHARACTERS_PER_TOKEN = 4
 """English text in the vocabularies of current models; only used to keep prompts within bounds."""
 
+MAX_TEXT_CHARS = 100_000
+"""The longest text that the caller's side may give in one piece: an item's, or its instructions."""
+
+MAX_ITEMS, MAX_CHARS = 10_000, 5_000_000
+"""The most that a conversation holds. Beyond it an item that the caller's side makes is refused; what is said in the
+call cannot be refused, so the oldest item, long gone from the prompt, makes room for it."""
+
+
+def check_length(text: str, field: str) -> None:
+    """Raises BadRequest that names `field` unless the text is short enough to be kept."""
+    if len(text) > MAX_TEXT_CHARS:
+        message = f"'{field}' has {len(text)} characters; at most {MAX_TEXT_CHARS} are taken."
+        raise BadRequest(message, field=field, code="string_above_max_length")
+
+
+def check_item(item: Item, path: str) -> None:
+    """`check_length` of what the item says; `path` is where the item stands in the request."""
+    if isinstance(item, FunctionCallItem):
+        check_length(item.call.name, f"{path}.name")
+        check_length(item.call.arguments, f"{path}.arguments")
+    elif isinstance(item, FunctionOutputItem):
+        check_length(item.output, f"{path}.output")
+    else:
+        check_length(item.text, f"{path}.content")
+
 
 @dataclass(slots=True)
 class Spoken:
@@ -46,7 +71,7 @@ def _first_words(text: str, fraction: float) -> str:
 
 
 class History:
-    """The conversation so far. Wrong ids raise BadRequest; the message names them."""
+    """The conversation so far, bounded. Wrong ids raise BadRequest; the message names them."""
 
     def __init__(self, limit_tokens: int) -> None:
         self.items: list[Item] = []
@@ -55,15 +80,32 @@ class History:
         self._first: Item | None = None  # the oldest item still in the prompt
 
     def add(self, item: Item, after: str | None = None) -> str | None:
-        """Insert behind the item `after` ("root": first, None: last). Returns the id of the item before it."""
+        """Insert behind the item `after` ("root": first, None: last). Returns the id of the item before it.
+
+        Raises BadRequest also for an item that is too long, or for which the conversation is too long.
+        """
+        check_item(item, "item")
         if any(other.id == item.id for other in self.items):
             raise BadRequest(f"there is an item {item.id!r} already", field="item.id", code="item_id_already_exists")
         if isinstance(item, FunctionOutputItem):
             self._check_output(item)
         place = len(self.items) if after is None else self._behind(after)
+        place = max(0, place - self._make_room(item))
         self.items.insert(place, item)
         self._forget_old_audio()
         return self.items[place - 1].id if place else None
+
+    def _make_room(self, item: Item) -> int:
+        """How many of the oldest items were forgotten for this one. Raises BadRequest if it may not push one out."""
+        if _said(item):
+            before = len(self.items)
+            while len(self.items) >= MAX_ITEMS:
+                self.delete(self.items[0].id)
+            return before - len(self.items)
+        if len(self.items) >= MAX_ITEMS or sum(map(_chars, [*self.items, item])) > MAX_CHARS:
+            message = f"The conversation is full ({MAX_ITEMS} items, {MAX_CHARS} characters): delete items first."
+            raise BadRequest(message, field="item", code="conversation_too_long")
+        return 0
 
     def _forget_old_audio(self) -> None:
         spoken = [item for item in self.items if isinstance(item, MessageItem) and item.audio is not None]
@@ -137,14 +179,31 @@ class History:
         place = next((place for place, item in enumerate(self.items) if item is self._first), 0)
         if _tokens(self.items[place:]) <= self._limit_tokens:
             return
-        starts = [n for n in range(place + 1, len(self.items)) if _begins_turn(self.items[n])]
-        fitting = [n for n in starts if _tokens(self.items[n:]) <= self._limit_tokens / 2]
-        if starts:
-            self._first = self.items[fitting[0] if fitting else starts[-1]]
+        chosen: Item | None = None
+        tokens = 0
+        for item in reversed(self.items[place + 1 :]):
+            tokens += _tokens([item])
+            if chosen is not None and tokens > self._limit_tokens / 2:
+                break
+            if _begins_turn(item):
+                chosen = item
+        if chosen is not None:
+            self._first = chosen
 
 
 def _begins_turn(item: Item) -> bool:
     return isinstance(item, MessageItem) and item.role == "user"
+
+
+def _said(item: Item) -> bool:
+    """An answer that is being made, or what the caller spoke."""
+    return item.status == "in_progress" or (isinstance(item, MessageItem) and item.audio is not None)
+
+
+def _chars(item: Item) -> int:
+    if isinstance(item, FunctionCallItem):
+        return len(item.call.name) + len(item.call.arguments)
+    return len(item.output if isinstance(item, FunctionOutputItem) else item.text)
 
 
 def _tokens(items: list[Item]) -> int:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from serve_app.conversation.items import SemanticVad, ServerVad
 from serve_app.options import TurnTakingOptions
 
+PATIENCE = {"low": 2.0, "high": 0.5}
+"""How much longer or shorter than usual an eagerness waits while it is unsure."""
+
 
 @dataclass(slots=True)
 class TurnJudge:
@@ -29,18 +32,21 @@ class TurnJudge:
             return silence_ms >= self.detection.silence_duration_ms
         return silence_ms >= self._enough_silence_ms(self.detection)
 
-    def _enough_silence_ms(self, detection: SemanticVad) -> int:
-        options = self.options
-        longest = {
+    def _enough_silence_ms(self, detection: SemanticVad) -> float:
+        options, eagerness = self.options, detection.eagerness
+        latest = {
             "low": options.low_silence_ms,
             "medium": options.medium_silence_ms,
             "auto": options.medium_silence_ms,
             "high": options.high_silence_ms,
-        }[detection.eagerness]
+        }[eagerness]
+        patience = PATIENCE.get(eagerness, 1.0)
         if self.probability is None:
-            return longest
+            return min(options.doubtful_silence_ms * patience, latest)
         if self.probability >= options.end_probability:
-            return min(options.min_silence_ms, longest)
+            return min(options.min_silence_ms, latest)
         if self.probability >= options.unsure_probability:
-            return min(options.unsure_silence_ms, longest)
-        return longest
+            return min(options.unsure_silence_ms * patience, latest)
+        if self.probability >= options.doubtful_probability:
+            return min(options.doubtful_silence_ms * patience, latest)
+        return latest

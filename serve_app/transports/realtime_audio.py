@@ -18,11 +18,23 @@ Format = Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
 WIRE_RATE_HZ = 24_000
 """The rate of `audio/pcm` on the wire, and of what the call gives to `play`."""
 
+MAX_ITEM_S = 120
+"""The longest sound of one item: it is resampled in one go, which must not hold up the other calls."""
+
 _LAWS: dict[Format, g711.Law] = {"audio/pcmu": "mu", "audio/pcma": "a"}
 
 
 def rate_hz(wire_format: Format) -> int:
     return WIRE_RATE_HZ if wire_format == "audio/pcm" else g711.RATE_HZ
+
+
+def check_duration(audio: str, wire_format: Format, field: str) -> None:
+    """Raises `BadRequest` that names `field` if this base64 holds more sound than an item may; it is not decoded."""
+    bytes_per_s = rate_hz(wire_format) * (1 if wire_format in _LAWS else 2)
+    duration_s = len(audio) * 3 // 4 / bytes_per_s
+    if duration_s > MAX_ITEM_S + 2 / bytes_per_s:  # base64's padding may pass for two bytes
+        message = f"'{field}' lasts {duration_s:.1f} s; an item's audio may last {MAX_ITEM_S} s: append longer audio."
+        raise BadRequest(message, field=field, code="audio_too_long")
 
 
 def decode(audio: str, wire_format: Format, field: str) -> Pcm:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from deployments.contracts import Tool
 from deployments.errors import BadRequest
+from serve_app.conversation.history import check_length
 from serve_app.transports.realtime_parse import Wire, join, shown
 
 MOVED = {
@@ -59,6 +60,7 @@ def check_tools(tools: Sequence[Wire], path: str) -> None:
 
 def check_common(fields: Wire, path: str) -> None:
     """Fields that mean the same in a session and in a response."""
+    check_length(fields.get("instructions") or "", f"{path}.instructions")
     if modalities := fields.get("output_modalities"):
         if len(modalities) != 1:
             message = 'The output is either ["audio"] (which comes with its transcript) or ["text"], not both.'

@@ -51,8 +51,8 @@ def _base64(pcm: Pcm) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def response_wire(answer: Answer, output: Sequence[Wire], conversation_id: str, output_format: Wire) -> Wire:
-    """An answer as a response object: while it runs, and when it is done."""
+def response_wire(answer: Answer, output: Sequence[Wire], conversation_id: str, speaking: Wire) -> Wire:
+    """An answer as a response object: while it runs, and when it is done. `speaking` has its `format` and `voice`."""
     return {
         "object": "realtime.response",
         "id": answer.id,
@@ -62,7 +62,7 @@ def response_wire(answer: Answer, output: Sequence[Wire], conversation_id: str, 
         "conversation_id": conversation_id if answer.options.in_conversation else None,
         "output_modalities": [answer.output],
         "max_output_tokens": answer.max_output_tokens or "inf",
-        "audio": {"output": {"format": output_format, "voice": answer.voice}},
+        "audio": {"output": {"format": speaking["format"], "voice": speaking["voice"]}},
         "usage": None if answer.usage is None else _usage(answer.usage),
         "metadata": None if answer.options.metadata is None else dict(answer.options.metadata),
     }

@@ -15,6 +15,7 @@ from openai.types.realtime.response_item_reference import ResponseItemReference
 from deployments.audio import resample
 from deployments.contracts import SPEECH_RATE_HZ, ToolCall
 from deployments.errors import BadRequest
+from serve_app.conversation.history import check_item
 from serve_app.conversation.items import (
     AnswerOptions,
     FunctionCallItem,
@@ -96,6 +97,12 @@ def _truncation(event: Wire, ref: str | None) -> TruncateItem:
 
 def read_item(wire: Wire, session: Session, path: str) -> Item:
     """An item that the client made; its id is the client's, or new."""
+    item = _item(wire, session, path)
+    check_item(item, path)
+    return item
+
+
+def _item(wire: Wire, session: Session, path: str) -> Item:
     kind = wire.get("type")
     if isinstance(kind, str) and kind.startswith("mcp_"):
         raise unsupported(f"{path}.type", "MCP items are not known here")
@@ -105,8 +112,10 @@ def read_item(wire: Wire, session: Session, path: str) -> Item:
         raise BadRequest(f"'{field}' must be one of {', '.join(known)}.", field=field, code="invalid_value")
     check(meant, wire, path)
     item_id = wire.get("id") or new_id("item")
-    if len(item_id) > MAX_ID_CHARS:
-        raise BadRequest(f"An id has at most {MAX_ID_CHARS} characters.", field=f"{path}.id", code="invalid_value")
+    for name in ("id", "call_id"):
+        if len(wire.get(name) or "") > MAX_ID_CHARS:
+            message = f"An id has at most {MAX_ID_CHARS} characters."
+            raise BadRequest(message, field=f"{path}.{name}", code="invalid_value")
     if kind == "function_call":
         call = ToolCall(wire.get("call_id") or new_id("call"), wire["name"], wire["arguments"])
         return FunctionCallItem(call, id=item_id)
@@ -147,6 +156,7 @@ def _spoken(parts: list[Wire], session: Session, path: str, item_id: str) -> Mes
         message = f"Missing required parameter: '{field}'."
         raise BadRequest(message, field=field, code="missing_required_parameter")
     wire_format = session.input_format
+    realtime_audio.check_duration(parts[0]["audio"], wire_format, field)
     pcm = realtime_audio.decode(parts[0]["audio"], wire_format, field)
     audio = resample(pcm, realtime_audio.rate_hz(wire_format), SPEECH_RATE_HZ)
     return MessageItem("user", parts[0].get("transcript") or "", "audio", id=item_id, audio=audio)

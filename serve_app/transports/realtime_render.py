@@ -1,8 +1,9 @@
 """From the call's events to the server events of the Realtime protocol, in OpenAI's order.
 
-For each answer: response.created; for each item response.output_item.added, conversation.item.added, its parts, its
-deltas and their "done", response.output_item.done, conversation.item.done; at last response.done. Whatever the call
-left open when an answer was cut is closed before response.done, so a client never waits for a "done".
+For each answer: response.created and rate_limits.updated (an empty list: there are none); for each item
+response.output_item.added, conversation.item.added, its parts, its deltas and their "done", response.output_item.done,
+conversation.item.done; at last response.done. Whatever the call left open when an answer was cut is closed before
+response.done, so a client never waits for a "done".
 
 An answer outside the conversation has no conversation.item events.
 """
@@ -95,6 +96,7 @@ class Renderer:
             case m.AnswerStarted(answer):
                 self._answers[answer.id] = _Sent(answer)
                 yield {"type": "response.created", "response": self._response(answer)}
+                yield {"type": "rate_limits.updated", "rate_limits": []}
             case m.AnswerFinished(answer):
                 yield from self._finish(answer)
             case m.AnswerText(_, item, text):
@@ -108,7 +110,8 @@ class Renderer:
     def _response(self, answer: Answer) -> Wire:
         sent = self._answers.get(answer.id)
         output = [item.done for item in sent.items if item.done is not None] if sent is not None else []
-        return response_wire(answer, output, self.conversation_id, self.session.wire["audio"]["output"]["format"])
+        speaking = self.session.shown["audio"]["output"] | ({"voice": answer.voice} if answer.voice else {})
+        return response_wire(answer, output, self.conversation_id, speaking)
 
     def _find(self, item_id: str) -> _Open | None:
         found = (item for sent in self._answers.values() for item in sent.items if item.item.id == item_id)
@@ -166,7 +169,7 @@ def _plain(event: m.Event, session: Session) -> Wire:
     buffer, items = "input_audio_buffer", "conversation.item"
     match event:
         case m.Configured():
-            return {"type": "session.updated", "session": session.wire}
+            return {"type": "session.updated", "session": session.shown}
         case m.SpeechStarted(item_id, at_ms):
             return {"type": f"{buffer}.speech_started", "item_id": item_id, "audio_start_ms": at_ms}
         case m.SpeechStopped(item_id, at_ms):

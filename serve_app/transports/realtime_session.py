@@ -45,7 +45,11 @@ _RANGES = {
 
 @dataclass(frozen=True)
 class Session:
-    """One state of the session. `wire` is the object as clients read it; treat it as frozen."""
+    """One state of the session. `wire` is the object with what was chosen; treat it as frozen.
+
+    `voices` are the known ones, the default first. A voice that nobody chose is None in `wire`: the call's models may
+    then take theirs.
+    """
 
     wire: Wire
     defaults: Wire
@@ -85,6 +89,17 @@ class Session:
         )
 
     @property
+    def shown(self) -> Wire:
+        """The object as clients read it: with the voice in use, chosen or not."""
+        audio = self.wire["audio"]
+        output = audio["output"] | {"voice": audio["output"]["voice"] or self.default_voice}
+        return self.wire | {"audio": audio | {"output": output}}
+
+    @property
+    def default_voice(self) -> str | None:
+        return self.voices[0] if self.voices else None
+
+    @property
     def input_format(self) -> Format:
         return cast(Format, self.wire["audio"]["input"]["format"]["type"])
 
@@ -97,6 +112,8 @@ def _check_honoured(update: Wire, session: Session) -> None:
     for path in _MUST_BE_NULL:
         if _at(update, path) is not None:
             raise unsupported(f"session.{path}", "this server has no such thing")
+    if update.get("include"):
+        raise unsupported("session.include", "transcripts here have no log probabilities")
     if (update.get("truncation") or "auto") != "auto":
         raise unsupported("session.truncation", "only 'auto' is known")
     if (update.get("model") or session.wire["model"]) != session.wire["model"]:

@@ -25,8 +25,9 @@ from serve_app.transports.realtime_session import Session
 
 log = logging.getLogger(__name__)
 
-CLOSE_CODES = {"at capacity": 1013, "shutting down": 1001, "failed": 1011}
-"""RFC 6455 section 7.4 and the IANA registry: try again later, going away, internal error. All else is 1000."""
+CLOSE_CODES = {"goodbye": 1000, "going away": 1001, "shutting down": 1001, "failed": 1011, "at capacity": 1013}
+"""By the reason given to `close`. RFC 6455 section 7.4 and the IANA registry: normal closure, going away, internal
+error, try again later. Any other reason is 1000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class RealtimeSocket:
         conversation = {"id": self._renderer.conversation_id, "object": "realtime.conversation"}
         await self._send(
             [
-                {"type": "session.created", "session": self._session.wire},
+                {"type": "session.created", "session": self._session.shown},
                 {"type": "conversation.created", "conversation": conversation},
             ]
         )

@@ -16,9 +16,9 @@ from deployments.contracts import SPEECH_RATE_HZ, ModelFiles, Pcm
 from deployments.store import Catalogue, Kind, Store, StoreOptions
 from deployments.tts.options import TtsOptions
 from deployments.tts.piper import PiperTts
+from loadtest.speech import RECORDINGS
 from tests.browser.page_kit import RATE_HZ, opened, played, recording, talk, wait_until_answered, words_of
 
-SPEECH = Path(__file__).parents[3] / "shared" / "speech"
 
 
 def test_a_real_conversation(playwright: Any, chromium: str, local_url: str, tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_real_conversation(playwright: Any, chromium: str, local_url: str, tmp
 
 async def _question() -> tuple[str, Pcm]:
     """A sentence and its sound, int16[n] at 48 kHz: a person's voice, or the voice of the answers."""
-    recorded = SPEECH / "spk1_snt1.wav"
+    recorded = RECORDINGS / "spk1_snt1.wav"
     if recorded.exists():
         pcm, rate_hz = soundfile.read(recorded, dtype="int16")
         return "The child almost hurt the small dog", resample(pcm, rate_hz, RATE_HZ)

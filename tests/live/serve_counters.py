@@ -5,6 +5,7 @@
 
 import json
 import logging
+import select
 import subprocess
 import sys
 from collections import Counter
@@ -17,8 +18,12 @@ from serve_app.processes import descendants
 from tests.system import System
 
 
+ANSWER_S = 60.0
+"""The longest wait for an answer: the first one waits until the process has joined the cluster."""
+
+
 class Counters:
-    """Asks for the counts; each answer takes a few milliseconds."""
+    """Asks for the counts; each answer takes a few milliseconds, but the first."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
@@ -28,7 +33,13 @@ class Counters:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print("count", file=self._process.stdin, flush=True)
-        counts: dict[str, int] = json.loads(self._process.stdout.readline())
+        # Every answer is one short line written at once: when something can be read, all of it can.
+        if not select.select([self._process.stdout], [], [], ANSWER_S)[0]:
+            raise TimeoutError(f"Serve's counters said nothing for {ANSWER_S:g} s")
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("Serve's counters ended; the lines above say why")
+        counts: dict[str, int] = json.loads(line)
         return counts
 
 
@@ -49,7 +60,10 @@ def counting(system: System) -> Iterator[Counters]:
     try:
         yield Counters(process)
     finally:
-        process.communicate(timeout=30)
+        try:
+            process.communicate(timeout=30)
+        finally:
+            process.kill()  # nothing, where it has ended
 
 
 def main(address: str) -> None:
@@ -64,7 +78,7 @@ def main(address: str) -> None:
     for _ in sys.stdin:
         counts: Counter[str] = Counter()
         for name, replica in replicas.items():
-            counts[name.split("#")[1]] += _count(ray.get(replica.get_num_ongoing_requests.remote()))
+            counts[name.split("#")[1]] += _count(ray.get(replica.get_num_ongoing_requests.remote(), timeout=ANSWER_S))
         print(json.dumps(counts), flush=True)
 
 

@@ -28,10 +28,12 @@ def test_it_says_where_settings_came_from(demo: System) -> None:
     assert "asr.engine = synthetic (configs/demo.yaml)" in demo.said()
 
 
-def test_haproxy_is_the_door_and_replicas_speak_grpc(demo: System) -> None:
+@pytest.mark.parametrize("config", ["demo", "local"])
+def test_haproxy_is_the_door_and_replicas_speak_grpc(config: str, request: pytest.FixtureRequest) -> None:
     """Without them streams of dead callers run on for ever, and sockets cost sixteen times as much."""
-    port = int(demo.url.rpartition(":")[2])
-    below = [psutil.Process(pid) for pid in descendants(demo.process.pid)]
+    system: System = request.getfixturevalue(config)
+    port = int(system.url.rpartition(":")[2])
+    below = [psutil.Process(pid) for pid in descendants(system.process.pid)]
     doors = [each for each in below if "haproxy" in each.name() and port in _listening(each)]
     assert doors, "the port does not belong to HAProxy"
     replicas = [each for each in below if each.cmdline() and "ServeReplica:antiphon" in each.cmdline()[0]]
