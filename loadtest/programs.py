@@ -1,18 +1,9 @@
 """Programs that a benchmark runs beside itself: it speaks only the wire, and imports nothing of the server."""
 
-import os
 import subprocess
 import sys
 
 from loadtest.wire import CallFailed
-
-SPEECH_VARIABLE = "ANTIPHON_SPEECH"
-"""Names a folder of recordings. It is ours alone: the server would refuse it as a setting that it does not know."""
-
-
-def environment() -> dict[str, str]:
-    """For programs that read the server's settings."""
-    return {name: value for name, value in os.environ.items() if name != SPEECH_VARIABLE}
 
 
 def run_module(name: str, *words: str, timeout_s: float, given: str = "") -> str:
@@ -30,7 +21,6 @@ def run_module(name: str, *words: str, timeout_s: float, given: str = "") -> str
             encoding="utf-8",
             check=False,
             timeout=timeout_s,
-            env=environment(),
         )
     except subprocess.TimeoutExpired as late:
         raise CallFailed(f"{name} was not done in {timeout_s:g} s and was stopped") from late

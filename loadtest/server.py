@@ -12,7 +12,6 @@ from pathlib import Path
 
 import httpx
 
-from loadtest.programs import environment
 from loadtest.wire import NobodyThere
 
 START_S, STOP_S = 600.0, 60.0  # the first start may download models
@@ -23,7 +22,7 @@ def started(config: Path) -> Iterator[str]:
     """Its address, `http://127.0.0.1:PORT`, when it is ready. Raises `NobodyThere` when it does not get so far."""
     port = free_port()
     command = [sys.executable, "-m", "serve_app.cli", "up", str(config), "--port", str(port)]
-    process = subprocess.Popen(command, stdout=sys.stderr, start_new_session=True, env=environment())
+    process = subprocess.Popen(command, stdout=sys.stderr, start_new_session=True)
     try:
         url = f"http://127.0.0.1:{port}"
         _wait_until_ready(process, url)

@@ -6,8 +6,11 @@ import json
 import os
 from pathlib import Path
 
-from loadtest.programs import SPEECH_VARIABLE, run_module
+from loadtest.programs import run_module
 from loadtest.wire import CallFailed
+
+SPEECH_VARIABLE = "SPEECH_RECORDINGS"
+"""Names a folder of recordings, one WAV a sentence."""
 
 CHECK_TIMEOUT_S = 120.0
 SAY_TIMEOUT_S = 900.0  # the first sentence may download the voice
@@ -21,7 +24,7 @@ TEXTS = (  # Harvard sentences (IEEE 1969), list 1, and two questions
 
 
 def recordings_folder() -> Path:
-    """ANTIPHON_SPEECH, else `../shared/speech` beside the repository, or beside the working directory where this is
+    """SPEECH_RECORDINGS, else `../shared/speech` beside the repository, or beside the working directory where this is
     installed without one. The folder need not exist."""
     repository = Path(__file__).resolve().parents[1]
     base = repository if (repository / "pyproject.toml").is_file() else Path.cwd()

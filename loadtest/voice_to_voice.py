@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--url", help="a server that runs already, with the settings of --config; else one is started")
     parser.add_argument("--config", type=Path, default=Path("configs/local.yaml"), help="its settings (%(default)s)")
     parser.add_argument("--turns", type=int, default=20, help="(%(default)s)")
-    speech = "a folder of recordings (default: ANTIPHON_SPEECH, else made by the TTS)"
+    speech = "a folder of recordings (default: SPEECH_RECORDINGS, else made by the TTS)"
     parser.add_argument("--speech", type=Path, metavar="DIR", help=speech)
     parser.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="(%(default)s)")
     return parser

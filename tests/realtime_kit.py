@@ -82,7 +82,9 @@ class ScriptedCall:
                 self.history.cut(self.history.check_cut(item_id, index, end_ms), end_ms)
                 yield m.ItemTruncated(item_id, index, end_ms)
             case m.CancelAnswer():
-                raise BadRequest("No answer is under way to cancel.", code="response_cancel_not_active")
+                raise BadRequest(
+                    "No answer is under way to cancel.", field="response_id", code="response_cancel_not_active"
+                )
             case m.CreateAnswer(options):
                 for place, given in enumerate(options.input or ()):
                     if isinstance(given, str):

@@ -1,4 +1,7 @@
-"""`antiphon check-config FILE`: everything that is wrong with it, each in one line; or what it would run."""
+"""`antiphon check-config FILE`: everything that is wrong with it, each in one line; or what it would run.
+
+With `--json` the settings that it would run with, one object a file, every source applied and secrets masked.
+"""
 
 import argparse
 import json
@@ -15,7 +18,7 @@ if TYPE_CHECKING:  # imported where it is used: `antiphon --help` must be quick
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("check-config", help="say what is wrong with a config, without starting it")
     parser.add_argument("config", type=Path, nargs="+", metavar="FILE", help="a Serve config file")
-    parser.add_argument("--json", action="store_true", help="print the settings, all sources applied, as one JSON object")
+    parser.add_argument("--json", action="store_true", help="print the settings, all sources applied, as JSON")
 
 
 def run(args: argparse.Namespace) -> int:

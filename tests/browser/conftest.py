@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 WEB = Path(__file__).parents[2] / "serve_app" / "web"
-WITHOUT = "ANTIPHON_WITHOUT_BROWSER"
+WITHOUT = "WITHOUT_BROWSER"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 

@@ -20,7 +20,6 @@ from loadtest.speech import RECORDINGS
 from tests.browser.page_kit import RATE_HZ, opened, played, recording, talk, wait_until_answered, words_of
 
 
-
 def test_a_real_conversation(playwright: Any, chromium: str, local_url: str, tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as apart:  # Playwright's own loop runs in this thread
         asked, question = apart.submit(lambda: asyncio.run(_question())).result()

@@ -17,7 +17,6 @@ import psutil
 from serve_app.processes import descendants
 from tests.system import System
 
-
 ANSWER_S = 60.0
 """The longest wait for an answer: the first one waits until the process has joined the cluster."""
 

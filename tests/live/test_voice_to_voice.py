@@ -28,6 +28,7 @@ async def test_the_report_is_complete(demo_url: str, tmp_path: Path) -> None:
     for name in ("voice_to_voice_ms", "floor_ms", "overhead_ms"):
         assert set(result[name]) == {"p50", "p90", "p95", "max", "n"}
         assert result[name]["n"] == 6
+    assert result["failed_turns"] == 0
     assert result["voice_to_voice_ms"]["p50"] > result["floor_ms"]["p50"] > 0
     saved = json.loads((tmp_path / "out" / "voice_to_voice.json").read_text())
     for turn in saved["turns"]:
