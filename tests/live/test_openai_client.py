@@ -1,6 +1,7 @@
 """The official client against the whole server: a conversation, and what each field of turn_detection changes."""
 
 import asyncio
+import base64
 import json
 from typing import Any
 
@@ -47,10 +48,17 @@ async def use_a_tool(caller: Caller) -> None:
     await caller.wait("response.output_audio.delta", since=since)
 
 
+def played_s(event: Any) -> float:
+    """How long the sound in this event lasts."""
+    return len(base64.b64decode(event.delta)) / 2 / RATE_HZ if event.type == "response.output_audio.delta" else 0.0
+
+
 async def interrupt(caller: Caller) -> None:
-    await asyncio.sleep(2)  # let the last answer play out: speaking into it would be another interruption
+    # The last answer has played out by now: speaking into it would be another interruption.
+    await asyncio.sleep(sum(played_s(event) for event in caller.events))
+    await caller.update(max_output_tokens=1000)  # far longer than it takes to interrupt, on a busy machine too
     since = len(caller.events)
-    caller.say("count to 100")
+    caller.say("count to 200")
     await caller.wait("response.output_audio.delta", since=since)
     caller.say("stop please")
     done = await caller.wait("response.done", since=since)
