@@ -45,7 +45,7 @@ def test_every_event_in_every_state(state: State, event: Event) -> None:
         (State.ENDING, Event.TURN_OVER, [Command.COMMIT_TURN, Command.RELEASE_ANSWER]),
         (State.SPEAKING, Event.VOICE_STARTED, [Command.PAUSE_PLAYOUT]),
         (State.HELD, Event.FALSE_ALARM_JUDGED, [Command.RESUME_PLAYOUT, Command.FORGET_TURN]),
-        (State.HELD, Event.INTERRUPTION_JUDGED, [Command.STOP_ANSWER, Command.BEGIN_TURN]),
+        (State.HELD, Event.INTERRUPTION_JUDGED, [Command.BEGIN_TURN, Command.STOP_ANSWER]),
         (State.HELD, Event.ANSWER_ENDED, [Command.RESUME_PLAYOUT, Command.BEGIN_TURN]),
         (State.SPEAKING, Event.CALLER_LEFT, [Command.CLOSE_STREAMS]),
         (State.CLOSED, Event.CALLER_LEFT, []),
