@@ -7,6 +7,8 @@ REQUIRED: Mapping[str, str] = {
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
     # HAProxy at the door: through the Python proxy a socket costs sixteen times as much.
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    # Ray runs workers with lower priority than anything else on the machine: calls would wait for whatever runs there.
+    "RAY_worker_niceness": "0",
 }
 
 

@@ -3,14 +3,17 @@
 caller ──audio──▶ ingress ──▶ turn   is the turn over?
        ◀─audio──     │  ├───▶ asr    what was said?
                      │  ├───▶ llm    what is the answer?
-                     └──┴───▶ tts    how does it sound?
+                     │  └───▶ tts    how does it sound?
+                     └──────▶ rooms  has every LiveKit room with a caller an agent?
 """
 
 import logging
 import os
+from typing import Any
 
 from ray import serve
 from ray.serve import Application, Deployment
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
 from cluster.flags import missing
 from deployments.asr.deployment import AsrDeployment
@@ -20,6 +23,8 @@ from deployments.store import Kind
 from deployments.tts.deployment import TtsDeployment
 from deployments.turn.deployment import TurnDeployment
 from serve_app.ingress import Door, Ingress
+from serve_app.options import IngressOptions
+from serve_app.rooms.keeper import RoomKeeper
 from serve_app.settings import Settings, model_specs
 
 log = logging.getLogger("antiphon.app")
@@ -44,15 +49,43 @@ def build(args: Settings) -> Application:
         kind: _deployment(kind, getattr(args, kind)).bind(getattr(args, kind), specs[kind], args.store, args.log)
         for kind in DEPLOYMENTS
     }
-    ingress = args.ingress
-    host = serve.deployment(
+    keeper = _keeper().bind(args.livekit, args.log) if args.livekit.url else None
+    return _ingress(args.ingress).bind(args, specs["vad"], handles, keeper)
+
+
+def _ingress(options: IngressOptions) -> Deployment:
+    most = max(options.max_replicas or 0, options.replicas)
+    by_calls = AutoscalingPolicy(  # type: ignore[no-untyped-call]
+        policy_function="cluster.autoscaling:by_calls", policy_kwargs={"target_calls": options.target_calls}
+    )
+    scaling = AutoscalingConfig(
+        min_replicas=options.replicas,
+        max_replicas=most,
+        metrics_interval_s=1.0,
+        look_back_period_s=2.0,
+        upscale_delay_s=1.0,
+        policy=by_calls,
+    )
+    number: dict[str, Any] = {"num_replicas": options.replicas}
+    return serve.deployment(
         name="ingress",
-        num_replicas=ingress.replicas,
-        max_ongoing_requests=ingress.max_calls + INGRESS_HEADROOM,
-        graceful_shutdown_timeout_s=ingress.drain_s,
-        ray_actor_options={"num_cpus": ingress.cpus},
+        **(number if most == options.replicas else {"autoscaling_config": scaling}),
+        max_surge_percent=100,  # on a redeploy the new ones are up before the old ones stop taking calls
+        max_ongoing_requests=options.max_calls + INGRESS_HEADROOM,
+        graceful_shutdown_timeout_s=options.drain_s,
+        graceful_shutdown_wait_loop_s=0.5,
+        ray_actor_options={"num_cpus": options.cpus},
     )(serve.ingress(Door())(Ingress))
-    return host.bind(args, specs["vad"], handles)
+
+
+def _keeper() -> Deployment:
+    return serve.deployment(
+        name="rooms",
+        num_replicas=1,
+        max_ongoing_requests=4096,  # a line of each ingress replica is open all the time
+        graceful_shutdown_timeout_s=1.0,
+        ray_actor_options={"num_cpus": 0.01},
+    )(RoomKeeper)
 
 
 def _deployment(kind: Kind, options: ModelOptions) -> Deployment:

@@ -15,7 +15,7 @@ import numpy as np
 from deployments.contracts import Message
 from deployments.errors import CallerGone
 from serve_app.caller_turn import CallerTurn
-from serve_app.conversation.items import Answer, AnswerOptions, CallSettings, Item
+from serve_app.conversation.items import Answer, AnswerOptions, CallSettings, Item, MessageItem
 from serve_app.conversation.listening import milliseconds
 from serve_app.conversation.messages import (
     AudioCommitted,
@@ -223,6 +223,18 @@ class Call:
         self.listener.idle_since = None
         reply.release()
 
+    def stop_speaking(self) -> None:
+        """Somebody wants silence. Where the agent waits in silence for a judgement, what it holds is dropped."""
+        if self.reply is not None:
+            self.step(Event.ANSWER_CANCELLED)
+
+    def type_text(self, text: str) -> None:
+        """The caller's words, typed: what is being said is over, and they are answered. Raises BadRequest."""
+        self.stop_speaking()
+        self.add_item(MessageItem("user", text), None)
+        self.drop_prepared_reply()
+        self.request_answer(AnswerOptions())
+
     def _pause_playout(self, _: Event) -> None:
         self.stage.outbox.pause()
         if self.reply is not None:
@@ -231,7 +243,7 @@ class Call:
     def _stop_answer(self, event: Event) -> None:
         reply = self.reply
         assert reply is not None
-        self.stage.outbox.resume()
+        self.stage.outbox.end_pauses()
         reply.timeline.stamp("playout_stopped")
         reply.stop("client_cancelled" if event is Event.ANSWER_CANCELLED else "turn_detected")
         self._conclude(reply)
@@ -278,5 +290,6 @@ class Call:
     def _answer_ended(self, reply: Reply) -> None:
         if reply is self.reply:
             self._conclude(reply)
+            self.stage.outbox.end_pauses()
             self.listener.idle_since = self.ear.memory.next_sample
             self.step(Event.ANSWER_ENDED)

@@ -5,36 +5,31 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-from fastapi import FastAPI, Response, WebSocket
+from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from deployments.contracts import AudioChunk, Capabilities
-from deployments.errors import AntiphonError
-from deployments.logs import call_id, configure_logs
+from cluster.autoscaling import CALLS
+from cluster.own_replica import OwnEnd
+from deployments.logs import configure_logs
 from deployments.store import ModelSpec, Store
 from deployments.vad.load import load_vad
-from serve_app.call import Call
-from serve_app.conversation.history import History
 from serve_app.conversation.items import CallSettings
 from serve_app.conversation.vad_batch import BatchedVoiceActivity
-from serve_app.ear import Ear
+from serve_app.host import CallHost
 from serve_app.models import Models
 from serve_app.outbox import Outbox
+from serve_app.readiness import Readiness
 from serve_app.remotes import Remote, RemoteAsr, RemoteLlm, RemoteTts, RemoteTurn
-from serve_app.reply import Stage
+from serve_app.rooms.desk import RoomDesk, open_desk
 from serve_app.settings import Settings
 from serve_app.transports.realtime_socket import RealtimeLimits, RealtimeSocket, read_extensions
 
 log = logging.getLogger("antiphon.ingress")
-
-READY_TIMEOUT_S = 2.0
-"""A deployment that does not say what it can do within this time is not ready."""
 
 
 class Door:
@@ -51,31 +46,40 @@ class Door:
 
 
 class Ingress:
-    """One replica. Models are reached through `handles`, one deployment of each kind."""
+    """One replica. Models are reached through `handles`, one deployment of each kind; `keeper` looks after rooms."""
 
-    def __init__(
-        self, settings: Settings, vad_model: ModelSpec | None, handles: Mapping[str, DeploymentHandle[Any]]
+    async def __init__(  # type: ignore[misc]  # Serve awaits it, on the loop that the calls will run on
+        self,
+        settings: Settings,
+        vad_model: ModelSpec | None,
+        handles: Mapping[str, DeploymentHandle[Any]],
+        keeper: DeploymentHandle[Any] | None,
     ) -> None:
         configure_logs(settings.log)
         self._settings = settings
-        self._calls: set[str] = set()
-        self.routes = self._build_routes()
         weights = Store(settings.store).fetch(vad_model) if vad_model else None
-        self._vad = BatchedVoiceActivity(load_vad(settings.vad, weights))
-        self._remotes: dict[str, Remote] = {
+        vad = BatchedVoiceActivity(load_vad(settings.vad, weights))
+        remotes: dict[str, Remote] = {
             "asr": (asr := RemoteAsr(handles["asr"])),
             "llm": (llm := RemoteLlm(handles["llm"])),
             "tts": (tts := RemoteTts(handles["tts"])),
             "turn": (turn := RemoteTurn(handles["turn"])),
         }
-        self._models = Models(asr, llm, tts, turn)
-        self._capabilities: dict[str, Capabilities] = {}
-        self._sorry: list[AudioChunk] = []
+        models = Models(asr, llm, tts, turn)
+        self._readiness = Readiness(remotes, models, settings.call)
+        self._host = CallHost(models, vad, self._readiness, settings.call, settings.ingress)
+        self._rooms: RoomDesk | None = None
+        if keeper is not None:
+            self._rooms = await open_desk(settings, self._host, self._readiness, Remote(keeper))
+        self._end = OwnEnd(self._host.drain)
+        self.routes = self._build_routes()
 
     def _build_routes(self) -> FastAPI:
         routes = FastAPI(title="Antiphon", docs_url=None, redoc_url=None, openapi_url=None)
         routes.add_api_route("/health", self.health)
         routes.add_api_route("/ready", self.ready)
+        routes.add_api_route("/api/calls/{call}/stop", self.stop_speaking, methods=["POST"])
+        routes.add_api_route("/api/livekit/token", self.token, methods=["POST"])
         routes.add_api_websocket_route("/v1/realtime", self.realtime)
         routes.mount("/", StaticFiles(directory=Path(__file__).parent / "web", html=True))  # what is left is the page
         return routes
@@ -84,94 +88,73 @@ class Ingress:
 
     async def health(self) -> Response:
         """This process is up."""
-        return JSONResponse({"status": "ok", "calls": len(self._calls)})
+        host = self._host
+        counts = {"calls": len(host.calls), "draining": host.draining, "tasks": len(asyncio.all_tasks())}
+        return JSONResponse({"status": "ok", **counts})
 
     async def ready(self) -> Response:
-        """Every deployment can answer; else 503 and the names of those that cannot."""
-        missing = await self._missing()
-        if missing:
-            return JSONResponse({"status": "loading", "missing": missing}, 503, {"Retry-After": "1"})
-        return JSONResponse({"status": "ready"})
+        """Every deployment can answer; else 503 and the names of those that cannot. Rooms may come later."""
+        rooms = self._rooms.state() if self._rooms else {"state": "off", "detail": "no LiveKit server is configured"}
+        if missing := await self._readiness.missing():
+            body = {"status": "loading", "missing": missing, "rooms": rooms}
+            return JSONResponse(body, 503, {"Retry-After": "1"})
+        return JSONResponse({"status": "ready", "rooms": rooms})
 
-    async def _missing(self) -> list[str]:
-        answers = await asyncio.gather(*(self._is_ready(kind) for kind in self._remotes))
-        return [kind for kind, ready in zip(self._remotes, answers, strict=True) if not ready]
-
-    async def _is_ready(self, kind: str) -> bool:
-        try:
-            async with asyncio.timeout(READY_TIMEOUT_S):
-                self._capabilities[kind] = await self._remotes[kind].ask("capabilities")
-            if kind == "tts" and not self._sorry:
-                await self._make_sorry()
-        except (AntiphonError, TimeoutError):
-            return False
-        return True
-
-    async def _make_sorry(self) -> None:
-        """What the agent says when no model can: made once, kept in memory."""
-        async with asyncio.timeout(self._settings.call.deadlines.first_audio_s):
-            # filled in place: calls that have begun already have this very list
-            self._sorry[:] = [chunk async for chunk in self._models.tts.speak(self._settings.call.sorry)]
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Asked by Serve: what `cluster.autoscaling` counts."""
+        return {CALLS: len(self._host.calls)}
 
     # --- calls
+
+    async def stop_speaking(self, call: str) -> Response:
+        """The agent of this call falls silent, wherever in the cluster the call is."""
+        stopped = self._host.stop_speaking(call) or (self._rooms is not None and await self._rooms.stop_elsewhere(call))
+        if not stopped:
+            error = {"code": "no_such_call", "message": f"there is no call {call!r}", "field": "call_id"}
+            return JSONResponse({"error": error}, 404)
+        return JSONResponse({"call_id": call})
+
+    async def token(self, request: Request) -> Response:
+        """LiveKit's token endpoint: a ticket into a room with the agent in it."""
+        if self._rooms is None:
+            message = "rooms are off: set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
+            error = {"code": "no_livekit", "message": message, "field": None}
+            return JSONResponse({"error": error}, 503, {"Retry-After": "60"})
+        return await self._rooms.token(request)
 
     async def realtime(self, websocket: WebSocket) -> None:
         """A call over the OpenAI Realtime protocol. Refused with close code 1013 when there is no room."""
         offered = websocket.scope.get("subprotocols", ())  # browsers fail where they offer some and none is taken
         await websocket.accept("realtime" if "realtime" in offered else None)
-        if len(self._calls) >= self._settings.ingress.max_calls:
-            log.warning("refused a call: %d are under way", len(self._calls))
-            await websocket.close(1013, f"at capacity: {len(self._calls)} calls are under way, try again later")
+        hosted = self._host.admit()
+        if hosted is None:
+            await websocket.close(1013, f"at capacity: {len(self._host.calls)} calls are under way, try again later")
             return
-        name = f"call_{uuid4().hex[:12]}"
-        call_id.set(name)
-        self._calls.add(name)
         try:
-            await self._host(name, websocket)
+            await self._readiness.known()
+            settings = CallSettings(instructions=self._settings.call.instructions)
+            transport = self._socket(hosted.name, websocket, settings)
+            await self._host.run(hosted, transport, Outbox(transport), settings)
         finally:
-            self._calls.discard(name)
+            self._host.release(hosted)
 
-    async def _host(self, name: str, websocket: WebSocket) -> None:
+    def _socket(self, name: str, websocket: WebSocket, settings: CallSettings) -> RealtimeSocket:
         options = self._settings.ingress
-        await self._know_capabilities()
-        settings = CallSettings(instructions=self._settings.call.instructions)
-        transport = RealtimeSocket(
+        return RealtimeSocket(
             websocket,
             settings,
             session_id=name.replace("call_", "sess_"),
             model=websocket.query_params.get("model") or "antiphon",
-            voices=self._capabilities.get("tts", Capabilities()).voices,  # none known: the next call asks again
+            voices=self._readiness.voices,  # none known: the next call asks again
             limits=RealtimeLimits(options.max_event_bytes, options.send_timeout_s),
             extensions=read_extensions(websocket.query_params.get("antiphon_events")),
         )
-        reason = "failed"
-        log.info("a call begins (%d under way)", len(self._calls))
-        try:
-            async with asyncio.timeout(options.max_call_s):
-                await self._new_call(name, transport, settings).run()
-            reason = "goodbye"
-        except TimeoutError:
-            log.info("a call may last %g s", options.max_call_s)
-            reason = "going away"
-        except Exception:
-            log.exception("the call broke")
-        finally:
-            await transport.close(reason)
-            log.info("the call ended: %s", reason)
 
-    async def _know_capabilities(self) -> None:
-        if "tts" not in self._capabilities or not self._sorry:
-            await self._missing()
+    # --- the end
 
-    def _new_call(self, name: str, transport: RealtimeSocket, settings: CallSettings) -> Call:
-        options = self._settings.call
-        stage = Stage(
-            models=self._models,
-            options=options,
-            transport=transport,
-            outbox=Outbox(transport),
-            history=History(options.max_history_tokens),
-            session_id=name,
-            sorry=self._sorry,
-        )
-        return Call(stage, Ear(self._vad, options.listening, settings.turn_detection), settings)
+    async def __del__(self) -> None:
+        """Serve awaits this before it ends the replica: calls in rooms are no requests, and would be cut without."""
+        self._end.stop()
+        await self._host.drained()
+        if self._rooms is not None:
+            await self._rooms.close()

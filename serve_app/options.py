@@ -1,5 +1,7 @@
 """The sections of the YAML that are about calls rather than models."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from deployments.options import Options
@@ -90,6 +92,10 @@ class CallOptions(Options):
     prefill: bool = Field(
         True, description="Let the LLM read the instructions when a call begins, not when it answers."
     )
+    allow_loopback: bool = Field(
+        False,
+        description="Let a room's caller ask for an echo in place of an agent, to measure the way.",
+    )
     phrases_ahead: int = Field(3, ge=1, le=16, description="Phrases made into sound ahead of the one that plays.")
     listening: ListeningOptions = ListeningOptions()
     turn_taking: TurnTakingOptions = TurnTakingOptions()
@@ -99,7 +105,11 @@ class CallOptions(Options):
 class IngressOptions(Options):
     """The door: how many calls a replica takes and what a client may send."""
 
-    replicas: int = Field(1, ge=1, le=256, description="Processes that host calls.")
+    replicas: int = Field(1, ge=1, le=256, description="Processes that host calls, at least.")
+    max_replicas: int | None = Field(
+        None, ge=1, le=256, description="Ray adds processes up to so many as calls come, and takes them away again."
+    )
+    target_calls: int = Field(8, ge=1, le=4096, description="Calls per replica that adding and taking away aims at.")
     cpus: float = Field(0.1, ge=0, description="Cores that Ray reserves for each: bookkeeping, not a limit.")
     max_calls: int = Field(32, ge=1, le=4096, description="Calls per replica; the next one is refused with a reason.")
     max_event_bytes: int = Field(
@@ -110,3 +120,34 @@ class IngressOptions(Options):
         600.0, gt=0, description="On a redeploy or scale-down, how long running calls may go on before they are cut."
     )
     max_call_s: float = Field(3600.0, gt=0, description="The longest call; then it is ended with a reason.")
+
+
+class LiveKitOptions(Options):
+    """LiveKit rooms. `LIVEKIT_URL`, `LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET` count where nothing stands here."""
+
+    url: str | None = Field(
+        None, pattern=r"^(wss?|https?)://[^\s/]+", description="The LiveKit server, ws://… or wss://…. None: no rooms."
+    )
+    api_key: str | None = Field(None, description="The server's API key.")
+    api_secret: str | None = Field(None, description="Its secret: signs every token.")
+    public_url: str | None = Field(
+        None, pattern=r"^wss?://[^\s/]+", description="Where callers reach the server, if not at `url`."
+    )
+    agent_name: str = Field(
+        "antiphon", max_length=128, description="Who dispatches ask for. Empty: every room gets the agent by itself."
+    )
+    token_api_key: str | None = Field(
+        None, min_length=8, description="POST /api/livekit/token wants this as bearer token. None: anybody may call."
+    )
+    token_ttl_s: float = Field(600.0, gt=0, le=86_400, description="A caller's token is good for this long.")
+    return_s: float = Field(
+        20.0, ge=0, le=600, description="A caller whose connection drops may come back to the same conversation."
+    )
+    caller_wait_s: float = Field(60.0, gt=0, le=3600, description="How long the agent waits in a room for its caller.")
+    connect_s: float = Field(10.0, gt=0, description="A room that cannot be joined within this time is given up.")
+    sweep_s: float = Field(
+        1.0, ge=0.1, description="How often the keeper looks for rooms that have a caller and no agent."
+    )
+    clean_audio: Literal["phones", "all", "none"] = Field(
+        "phones", description="Whose echo and noise are removed here. Browsers do it themselves."
+    )

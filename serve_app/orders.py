@@ -19,9 +19,13 @@ from serve_app.conversation.messages import (
     ItemRetrieved,
     ItemTruncated,
     Order,
+    PauseSpeaking,
     Problem,
+    ResumeSpeaking,
     RetrieveItem,
+    StopSpeaking,
     TruncateItem,
+    TypeText,
 )
 from serve_app.conversation.turns import Event
 
@@ -63,6 +67,14 @@ def _obey(call: "Call", order: Order) -> None:
             _create_answer(call, order.options)
         case CancelAnswer():
             _cancel_answer(call, order.answer_id)
+        case TypeText():
+            call.type_text(order.text)
+        case StopSpeaking():
+            call.stop_speaking()
+        case PauseSpeaking():
+            call.stage.outbox.pause(order.by)
+        case ResumeSpeaking():
+            call.stage.outbox.resume(order.by)
 
 
 def _configure(call: "Call", order: Configure) -> None:

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from deployments.contracts import Pcm
 from deployments.errors import CallerGone
 from serve_app.conversation.items import MessageItem
-from serve_app.conversation.messages import Event
+from serve_app.conversation.messages import Event, Pauser
 from serve_app.transports.base import Transport
 
 EVENT_LIMIT = 2_000
@@ -18,8 +19,11 @@ AUDIO_LIMIT = 8
 
 @dataclass(frozen=True, slots=True)
 class Sound:
+    """`on_sent` is called when the first of it was given to the transport."""
+
     pcm: Pcm
     item: MessageItem
+    on_sent: Callable[[], None] | None = None
 
 
 class Outbox:
@@ -32,6 +36,7 @@ class Outbox:
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._playing = asyncio.Event()
+        self._pausers: set[Pauser] = set()
         self._room.set()
         self._playing.set()
         self._idle = asyncio.Event()
@@ -43,7 +48,7 @@ class Outbox:
             raise CallerGone("the caller's side reads too slowly")
         self._push(event)
 
-    async def play(self, pcm: Pcm, item: MessageItem) -> None:
+    async def play(self, pcm: Pcm, item: MessageItem, on_sent: Callable[[], None] | None = None) -> None:
         """Send this sound, at the transport's rate; waits while paused, and while enough is on its way."""
         while not (self._room.is_set() and self._playing.is_set()):
             await self._playing.wait()
@@ -51,14 +56,22 @@ class Outbox:
         self._sounds += 1
         if self._sounds >= AUDIO_LIMIT:
             self._room.clear()
-        self._push(Sound(pcm, item))
+        self._push(Sound(pcm, item, on_sent))
 
-    def pause(self) -> None:
-        """No more sound is accepted until `resume`."""
+    def pause(self, by: Pauser = "voice") -> None:
+        """No more sound is sent until whoever paused resumes."""
+        self._pausers.add(by)
         self._playing.clear()
 
-    def resume(self) -> None:
-        self._playing.set()
+    def resume(self, by: Pauser = "voice") -> None:
+        self._pausers.discard(by)
+        if not self._pausers:
+            self._playing.set()
+
+    def end_pauses(self) -> None:
+        """What was paused is over: only who is not there still keeps the agent silent."""
+        for by in self._pausers - {"absence"}:
+            self.resume(by)
 
     def drop_sound(self) -> int:
         """Forget the sound that was not sent yet: how many samples of it there were."""
@@ -93,3 +106,5 @@ class Outbox:
         self._sounds -= 1
         self._room.set()
         await self._transport.play(entry.pcm, entry.item)
+        if entry.on_sent is not None:
+            entry.on_sent()

@@ -89,6 +89,7 @@ class Reply:
         self._draft = Draft(stage.models, stage.options, self._stamp)
         self._item: MessageItem | None = None
         self._given_samples = 0
+        self._sounds = False
         self._begun = False
 
     def release(self) -> None:
@@ -195,12 +196,13 @@ class Reply:
     async def _play(self, pcm: Pcm, item: MessageItem) -> None:
         if not len(pcm):
             return
-        await self._stage.outbox.play(pcm, item)
+        first, self._sounds = not self._sounds, True
+        await self._stage.outbox.play(pcm, item, self._heard_first if first else None)
         self._given_samples += len(pcm)
-        if "first_frame_sent" not in self.timeline.stamps:
-            await self._stage.outbox.sent()
-            self._stamp("first_frame_sent")
-            self._on_audible(self)
+
+    def _heard_first(self) -> None:
+        self._stamp("first_frame_sent")
+        self._on_audible(self)
 
     def _call_tool(self, call: ToolCall) -> None:
         item = FunctionCallItem(call, status="in_progress")

@@ -13,7 +13,7 @@ from deployments.store import Catalogue, Kind, ModelSpec, StoreOptions
 from deployments.tts.options import TtsOptions
 from deployments.turn.options import TurnOptions
 from deployments.vad.options import VadOptions
-from serve_app.options import CallOptions, IngressOptions
+from serve_app.options import CallOptions, IngressOptions, LiveKitOptions
 from serve_app.settings_sources import Variables, resolve, shown
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -42,6 +42,7 @@ class Settings(Options):
     vad: VadOptions = Field(VadOptions(model=DEFAULT_MODELS["vad"]), description="Is somebody speaking?")
     call: CallOptions = Field(CallOptions(), description="How a call goes.")
     ingress: IngressOptions = Field(IngressOptions(), description="The door.")
+    livekit: LiveKitOptions = Field(LiveKitOptions(), description="LiveKit rooms.")
     log: LogOptions = Field(LogOptions(), description="What is written down.")
     store: StoreOptions = Field(StoreOptions(), description="Where weights are kept.")
     models: dict[str, dict[str, Any]] = Field(

@@ -1,4 +1,5 @@
-"""Where settings come from. Later wins: defaults, the YAML with its `${VAR}`, `.env`, the environment.
+"""Where settings come from. Later wins: defaults, variables that other programs use too, the YAML with its `${VAR}`,
+`.env`, the environment.
 
 asr: {model: whisper-tiny.en}            YAML
 cache_dir: ${MODELS:-~/.cache/models}    YAML, from the variable MODELS where it is set; `$${` is a plain `${`
@@ -20,6 +21,12 @@ from pydantic import BaseModel
 from serve_app.problems import Problem, SettingsError, is_secret, models_in, nearest, written
 
 PREFIX = "ANTIPHON_"
+STANDARD: Mapping[str, tuple[str, str]] = {
+    "LIVEKIT_URL": ("livekit", "url"),
+    "LIVEKIT_API_KEY": ("livekit", "api_key"),
+    "LIVEKIT_API_SECRET": ("livekit", "api_secret"),
+}
+"""Variables that LiveKit's own programs read: they count where nothing of ours says otherwise."""
 _REFERENCE = re.compile(r"\$(?P<escape>\$)?\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<default>:-(?P<text>[^}]*))?\}")
 
 
@@ -61,6 +68,8 @@ def resolve(values: Mapping[str, Any], model: type[BaseModel], variables: Variab
     resolved = Resolved(yaml=origin)
     resolved.values = {key: _filled(value, (key,), variables, resolved) for key, value in values.items()}
     places = variables_of(model)
+    for name, path in STANDARD.items():
+        _lay_under(name, path, model, variables, resolved)
     for name, (text, whence) in sorted(variables.overrides().items()):
         _lay_over(name, text, whence, places, resolved)
     if resolved.problems:
@@ -102,6 +111,16 @@ def _filled(value: Any, path: tuple[str | int, ...], variables: Variables, into:
         return text if text is not None else reference["text"] or ""
 
     return _REFERENCE.sub(fill, value)
+
+
+def _lay_under(name: str, path: tuple[str, str], model: type[BaseModel], variables: Variables, into: Resolved) -> None:
+    text = variables.get(name)
+    if not text or path[0] not in model.model_fields:
+        return
+    section = into.values.setdefault(path[0], {})
+    if isinstance(section, dict) and section.get(path[1]) is None:
+        section[path[1]] = text
+        into.origins[written(path)] = name
 
 
 def _lay_over(

@@ -10,7 +10,7 @@ from deployments.errors import AntiphonError, ModelFailed
 from serve_app.caller_turn import CallerTurn, Listened
 from serve_app.conversation.history import messages
 from serve_app.conversation.items import AnswerOptions, Item, MessageItem
-from serve_app.conversation.messages import Transcribed, TranscribedPart, TranscriptionFailed
+from serve_app.conversation.messages import Transcribed, TranscribedPart, TranscribedSoFar, TranscriptionFailed
 from serve_app.conversation.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ async def _transcribe(call: "Call", turn: CallerTurn, audio: Pcm) -> Listened:
     except AntiphonError as failed:
         return failed
     turn.timeline.restamp("transcript_ready", speculative=not turn.committed)
+    if transcript.text and not turn.committed and turn.announced and settings.transcribe:
+        call.stage.outbox.tell(TranscribedSoFar(turn.item.id, transcript.text))
     return transcript
 
 

@@ -58,7 +58,6 @@ class TestLine:
 
     __test__ = False
     rate_hz = PLAY_RATE_HZ
-    paced = False
 
     def __init__(self, speed: float) -> None:
         self.events: list[m.Event] = []

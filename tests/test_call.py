@@ -23,7 +23,7 @@ async def test_a_turn_is_answered_and_every_event_comes_in_its_order() -> None:
         assert rig.texts() == [("user", "hello there"), ("assistant", "You said: hello there.")]
         assert statuses(rig) == [("completed", None)]
         names = list(dict.fromkeys(type(event).__name__ for event in rig.line.events))
-        assert [n for n in names if n not in ("StateChanged", "TranscribedPart", "Transcribed")] == [
+        assert [n for n in names if n != "StateChanged" and not n.startswith("Transcribed")] == [
             "SpeechStarted",
             "SpeechStopped",
             "AudioCommitted",

@@ -6,6 +6,7 @@ audio received so far.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from serve_app.conversation.items import (
     Answer,
@@ -15,6 +16,9 @@ from serve_app.conversation.items import (
     Item,
     MessageItem,
 )
+
+Pauser = Literal["voice", "order", "absence"]
+"""Why the agent is silent within an answer: the caller's voice, their order, or because they are not there."""
 
 # --- orders: from the caller's side to the call. `ref` comes back in `Problem.ref` when the order was wrong.
 
@@ -86,6 +90,37 @@ class CancelAnswer:
     ref: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TypeText:
+    """The caller typed this: it interrupts the answer under way, if there is one, and is answered."""
+
+    text: str
+    ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopSpeaking:
+    """Fall silent for good; the history keeps what was heard. Nothing happens where nothing is being said."""
+
+    ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PauseSpeaking:
+    """Fall silent until `by` orders the contrary, or the answer is stopped."""
+
+    by: Pauser = "order"
+    ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeSpeaking:
+    """Go on where `PauseSpeaking` fell silent."""
+
+    by: Pauser = "order"
+    ref: str | None = None
+
+
 Order = (
     Configure
     | CommitAudio
@@ -96,6 +131,10 @@ Order = (
     | TruncateItem
     | CreateAnswer
     | CancelAnswer
+    | TypeText
+    | StopSpeaking
+    | PauseSpeaking
+    | ResumeSpeaking
 )
 
 # --- events: from the call to the caller's side
@@ -193,6 +232,14 @@ class TranscribedPart:
 
 
 @dataclass(frozen=True, slots=True)
+class TranscribedSoFar:
+    """The caller's words up to a pause; the turn may go on, and then all of them may change."""
+
+    item_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptionFailed:
     item_id: str
     message: str
@@ -266,6 +313,7 @@ Event = (
     | ItemTruncated
     | Transcribed
     | TranscribedPart
+    | TranscribedSoFar
     | TranscriptionFailed
     | AnswerStarted
     | AnswerText

@@ -1,6 +1,6 @@
 """How audio gets in and out of a call: the contract of a transport."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from deployments.contracts import Pcm
@@ -14,10 +14,6 @@ class Transport(Protocol):
     rate_hz: int
     """The rate of the audio that `play` wants."""
 
-    paced: bool
-    """True: `play` is given one frame every 20 ms. False: the caller's side plays by its own clock, and `play` is
-    given audio as it is made, in chunks of any length."""
-
     def inputs(self) -> AsyncIterator[Pcm | Order]:
         """The caller's audio, int16[n] at 16 kHz in chunks of any length, and orders, in the order of arrival.
 
@@ -27,7 +23,7 @@ class Transport(Protocol):
         ...
 
     async def play(self, pcm: Pcm, item: MessageItem) -> None:
-        """Speak some more of this answer's item: int16[n] at `rate_hz`."""
+        """Speak some more of this answer's item: int16[n] at `rate_hz`, any n. The caller's side has the clock."""
         ...
 
     def stop_playing(self) -> int:
@@ -44,4 +40,13 @@ class Transport(Protocol):
 
     async def close(self, reason: str) -> None:
         """Say goodbye and end `inputs`. Calling it twice does nothing."""
+        ...
+
+
+class PacedTransport(Transport, Protocol):
+    """A transport with the clock on this side: it asks for a frame every 20 ms, and `play` is never called."""
+
+    def speak_from(self, next_frame: Callable[[], Pcm | None]) -> Callable[[], None]:
+        """From now on the frames come from there: int16[rate_hz / 50], None for silence. Returns what to call when
+        there is sound again after silence, so that it need not wait for the clock's next stroke."""
         ...

@@ -75,6 +75,8 @@ class Renderer:
                     yield {"type": f"antiphon.{STATE}", "state": state}
             case m.Problem():
                 yield error_wire(event.message, event.code, event.field, event.ref, ours=event.ours)
+            case m.TranscribedSoFar():
+                pass  # OpenAI's deltas only ever add words
             case _:
                 yield _plain(event, self.session)
 

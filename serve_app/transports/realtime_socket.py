@@ -50,7 +50,6 @@ class RealtimeSocket:
     """See `Transport`. The WebSocket is accepted already; `inputs` is iterated once."""
 
     rate_hz = WIRE_RATE_HZ
-    paced = False
 
     def __init__(
         self,

@@ -1,0 +1,131 @@
+"""The way to a caller whose sound has a clock: one frame every 20 ms, and what belongs to the sound told as it sounds.
+
+Two lanes lead out. What is said, and the events of the answer that say it, keep their order in the sound lane: its
+front is what the caller hears now, so words are told as they begin to sound and the answer is finished when it was
+played. All other events go past it at once.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+
+from deployments.audio import frame_samples
+from deployments.contracts import Pcm
+from deployments.errors import CallerGone
+from serve_app.conversation.items import MessageItem
+from serve_app.conversation.messages import (
+    AnswerFinished,
+    AnswerStarted,
+    AnswerText,
+    Event,
+    ItemAdded,
+    ItemDone,
+    Pauser,
+    ToolArguments,
+)
+from serve_app.outbox import EVENT_LIMIT, Outbox, Sound
+from serve_app.transports.base import PacedTransport
+
+AHEAD_S = 10
+"""Seconds of sound that may wait. Models are faster than speech, so what is being heard is mostly made to its end,
+and its words can be placed exactly when the caller stops it."""
+
+
+def _sounds(event: Event) -> bool:
+    """Does this event belong into the order of the sound?"""
+    if isinstance(event, ItemAdded | ItemDone):
+        return event.answer is not None
+    return isinstance(event, AnswerStarted | AnswerText | AnswerFinished | ToolArguments)
+
+
+class PacedOutbox(Outbox):
+    """As `Outbox`, for a transport that asks for each frame (`next_frame`) by its own clock."""
+
+    def __init__(self, transport: PacedTransport) -> None:
+        super().__init__(transport)
+        self._lane: deque[Event | Sound] = deque()
+        self._frame = frame_samples(transport.rate_hz)
+        self._limit = AHEAD_S * transport.rate_hz
+        self._lane_samples = 0
+        self._used = 0  # samples of the lane's first sound that were sent already
+        self._wake = transport.speak_from(self.next_frame)
+
+    def tell(self, event: Event) -> None:
+        if len(self._waiting) + len(self._lane) >= EVENT_LIMIT:
+            raise CallerGone("the caller's side reads too slowly")
+        if self._lane and _sounds(event):
+            self._lane.append(event)
+        else:
+            self._push(event)
+
+    async def play(self, pcm: Pcm, item: MessageItem, on_sent: Callable[[], None] | None = None) -> None:
+        while not self._room.is_set():
+            await self._room.wait()
+        self._lane.append(Sound(pcm, item, on_sent))
+        self._lane_samples += len(pcm)
+        if self._lane_samples >= self._limit:
+            self._room.clear()
+        self._idle.clear()
+        if not self._pausers:
+            self._wake()
+
+    def resume(self, by: Pauser = "voice") -> None:
+        super().resume(by)
+        if not self._pausers:
+            self._wake()
+
+    def next_frame(self) -> Pcm | None:
+        """The 20 ms that sound next, int16[rate / 50]; None for silence. Events that come before it are let go."""
+        if self._pausers or not self._lane:
+            return None
+        parts: list[Pcm] = []
+        wanted = self._frame
+        while self._lane and wanted:
+            entry = self._lane[0]
+            if isinstance(entry, Sound):
+                parts.append(part := self._take(entry, wanted))
+                wanted -= len(part)
+            elif parts:  # it comes after the sound of this frame
+                break
+            else:
+                self._push(self._lane.popleft())
+        self._note_progress()
+        if wanted and parts:
+            parts.append(np.zeros(wanted, np.int16))
+        return np.concatenate(parts) if len(parts) > 1 else next(iter(parts), None)
+
+    def _take(self, sound: Sound, wanted: int) -> Pcm:
+        if not self._used and sound.on_sent is not None:
+            sound.on_sent()
+        part = sound.pcm[self._used : self._used + wanted]
+        self._used += len(part)
+        self._lane_samples -= len(part)
+        if self._used >= len(sound.pcm):
+            self._lane.popleft()
+            self._used = 0
+        return part
+
+    def _note_progress(self) -> None:
+        if self._lane_samples < self._limit:
+            self._room.set()
+        if not self._lane:
+            self._changed.set()  # `run` finds out that all was sent
+
+    def drop_sound(self) -> int:
+        dropped, self._lane_samples, self._used = self._lane_samples, 0, 0
+        lane, self._lane = self._lane, deque()
+        for entry in lane:
+            if not isinstance(entry, Sound | AnswerText):  # words that will never sound are not told
+                self._push(entry)
+        self._note_progress()
+        return dropped
+
+    async def run(self) -> None:
+        while True:
+            while not self._waiting:
+                if not self._lane:
+                    self._idle.set()
+                self._changed.clear()
+                await self._changed.wait()
+            await self._send(self._waiting.popleft())

@@ -1,0 +1,180 @@
+"""The agents of one ingress replica: each in a room, from joining to leaving."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from deployments.errors import BadRequest
+from deployments.logs import call_id
+from serve_app.conversation.items import CallSettings
+from serve_app.host import CallHost, Hosted
+from serve_app.options import CallOptions, LiveKitOptions
+from serve_app.paced_outbox import PacedOutbox
+from serve_app.readiness import Readiness
+from serve_app.rooms.choices import Choices, Known, choose
+from serve_app.rooms.roll import Ended, Stay
+from serve_app.rooms.server import Badge
+from serve_app.transports.livekit_audio import ROOM_RATE_HZ, Metronome
+from serve_app.transports.livekit_line import RoomLine, RoomLost, Ticket
+from serve_app.transports.livekit_room import LiveKitRoom
+from serve_app.transports.livekit_words import ERROR, error_body
+
+log = logging.getLogger("antiphon.rooms")
+
+READ_S = 1.0
+"""Time for a client to read why it was refused, before the agent leaves."""
+
+
+@dataclass(slots=True)
+class Reserved:
+    """A place taken for a room that is not joined yet."""
+
+    hosted: Hosted
+    stay: Stay
+    badge: Badge
+
+
+class RoomAgents:
+    """`on_ended` is awaited when a stay is over, while its place is still taken."""
+
+    def __init__(
+        self,
+        host: CallHost,
+        readiness: Readiness,
+        call: CallOptions,
+        livekit: LiveKitOptions,
+        metronome: Metronome,
+    ) -> None:
+        self.stays: dict[str, Stay] = {}
+        self.on_ended: list[Callable[[Ended], object]] = []
+        self._host = host
+        self._readiness = readiness
+        self._call = call
+        self._livekit = livekit
+        self._metronome = metronome
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def reserve(self, room: str, metadata: str = "", caller: str | None = None) -> Reserved | None:
+        """A place for this room; None when there is none, or an agent of ours is there."""
+        if room in self.stays or (hosted := self._host.admit()) is None:
+            return None
+        badge = Badge.new(self._livekit.agent_name, hosted.name)
+        stay = Stay(room, hosted.name, badge.identity, metadata, caller)
+        self.stays[room] = stay
+        return Reserved(hosted, stay, badge)
+
+    def cancel(self, reserved: Reserved) -> None:
+        """Nobody will join: the place is free again."""
+        self.stays.pop(reserved.stay.room, None)
+        self._host.release(reserved.hosted)
+
+    def begin(self, reserved: Reserved, ticket: Ticket) -> "asyncio.Future[None]":
+        """Join, and answer whoever is there. The future is done when the agent can be seen in the room, and has the
+        error when it cannot."""
+        joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._live(reserved, ticket, joined))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return joined
+
+    async def close(self) -> None:
+        """Leave every room."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- one stay
+
+    async def _live(self, reserved: Reserved, ticket: Ticket, joined: "asyncio.Future[None]") -> None:
+        call_id.set(reserved.hosted.name)
+        answered: str | None = None
+        try:
+            async with self._room(reserved, ticket) as room:
+                joined.set_result(None)
+                answered = await self._answer(reserved.hosted, room, reserved.stay.metadata)
+        except RoomLost as lost:
+            log.warning("room %s: %s", reserved.stay.room, lost)
+            if not joined.done():
+                joined.set_exception(lost)
+        except Exception:
+            log.exception("room %s broke", reserved.stay.room)
+        finally:
+            if not joined.done():
+                joined.set_exception(RoomLost("the room was left before it was joined"))
+            joined.exception()  # not everybody who begins a stay waits for it
+            self.cancel(reserved)
+            for tell in self.on_ended:
+                tell(Ended(reserved.stay, answered))
+
+    @asynccontextmanager
+    async def _room(self, reserved: Reserved, ticket: Ticket) -> AsyncIterator[LiveKitRoom]:
+        options = self._livekit
+        line = RoomLine(ticket, reserved.hosted.name, options.agent_name, self._metronome, options.clean_audio)
+        room = LiveKitRoom(line, return_s=options.return_s)
+        try:
+            try:
+                async with asyncio.timeout(options.connect_s):
+                    await room.open()
+            except TimeoutError as late:
+                raise RoomLost(f"the room could not be joined within {options.connect_s:g} s") from late
+            yield room
+        finally:
+            await room.close("goodbye")
+
+    async def _answer(self, hosted: Hosted, room: LiveKitRoom, metadata: str) -> str | None:
+        """The call. Returns the caller's sid if they may still be there and get no other agent."""
+        await self._readiness.known()
+        await room.show_listening()
+        try:
+            async with asyncio.timeout(self._livekit.caller_wait_s):
+                await room.here.wait()
+        except TimeoutError:
+            log.info("nobody came within %g s", self._livekit.caller_wait_s)
+            return None
+        if room.over.is_set():
+            return None
+        defaults = CallSettings(instructions=self._call.instructions)
+        try:
+            choices = self._choices(metadata, room.line.caller_attributes(), defaults)
+        except BadRequest as wrong:
+            await self._refuse(room, wrong)
+            return room.line.seat.sid
+        room.choose = lambda attributes: self._choices(metadata, attributes, defaults).settings
+        if choices.loopback:
+            await _echo(room)
+        else:
+            await self._host.run(hosted, room, PacedOutbox(room), choices.settings)
+        return None if room.caller_left else room.line.seat.sid
+
+    def _choices(self, metadata: str, attributes: dict[str, str], defaults: CallSettings) -> Choices:
+        readiness = self._readiness
+        return choose(
+            metadata, attributes, defaults, Known(readiness.voices, readiness.languages, self._call.allow_loopback)
+        )
+
+    @staticmethod
+    async def _refuse(room: LiveKitRoom, wrong: BadRequest) -> None:
+        log.warning("refused a call: %s", wrong)
+        local = room.line.room.local_participant
+        await local.set_attributes({ERROR: error_body(wrong.code, str(wrong), wrong.field)})
+        try:
+            async with asyncio.timeout(READ_S):
+                await room.over.wait()
+        except TimeoutError:
+            pass
+
+
+async def _echo(room: LiveKitRoom) -> None:
+    """A call without an agent: what the caller says comes back, for measuring the way there and back. Each sample is
+    repeated rather than filtered, since a filter would add its own delay."""
+    waiting: list[np.ndarray] = []
+    begin = room.speak_from(lambda: waiting.pop(0) if waiting else None)
+    async for given in room.inputs():
+        if isinstance(given, np.ndarray):
+            waiting[:-1] = []
+            waiting.append(np.repeat(given, ROOM_RATE_HZ // 16_000))
+            begin()

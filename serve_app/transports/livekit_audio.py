@@ -1,0 +1,163 @@
+"""Sound to and from a room, on one clock for all calls of a process."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import numpy as np
+from livekit import rtc
+
+from deployments.audio import FRAME_MS, frame_samples
+from deployments.contracts import SPEECH_RATE_HZ, Pcm
+from serve_app.transports.livekit_ffi import SourceWriter
+
+ROOM_RATE_HZ = 48_000
+"""Opus' own rate: nothing is resampled on the way into the room."""
+FRAME_S = FRAME_MS / 1000
+MOST_BEHIND = 5
+"""Strokes made up for when the process stood still; what is older than this is gone for the listener as well."""
+HEARD_LIMIT = 50
+"""Frames that may wait between the native side and the call's own queue; more lose the oldest."""
+QUIET_S = 3 * FRAME_S
+"""A caller of whom nothing comes for so long is silent: muted, not there yet, or gone for a moment."""
+
+
+class Metronome:
+    """Strikes every 20 ms for all who listen, on a grid that does not drift."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[object, Callable[[], None]] = {}
+        self._awake = asyncio.Event()
+
+    def add(self, listener: object, strike: Callable[[], None]) -> None:
+        self._listeners[listener] = strike
+        self._awake.set()
+
+    def remove(self, listener: object) -> None:
+        self._listeners.pop(listener, None)
+
+    async def run(self) -> None:
+        """For ever. A late stroke is made up for at once, so that the sound keeps its pace."""
+        while True:
+            while not self._listeners:
+                self._awake.clear()
+                await self._awake.wait()
+            next_s = time.monotonic()
+            while self._listeners:
+                next_s = max(next_s + FRAME_S, time.monotonic() - MOST_BEHIND * FRAME_S)
+                await asyncio.sleep(max(0.0, next_s - time.monotonic()))
+                for strike in list(self._listeners.values()):
+                    strike()
+
+
+class Speaker:
+    """The agent's track. It is never quiet: between answers it plays silence, because a listener whose stream stops
+    and begins again is kept waiting by a jitter buffer that has grown. Speech may be one frame ahead of the clock,
+    so that the first frame of an answer need not wait for a stroke."""
+
+    def __init__(self) -> None:
+        self.source = rtc.AudioSource(ROOM_RATE_HZ, 1, queue_size_ms=0)
+        self.track = rtc.LocalAudioTrack.create_audio_track("agent", self.source)
+        self._writer = SourceWriter(self.source, frame_samples(ROOM_RATE_HZ))
+        self._next_frame: Callable[[], Pcm | None] = lambda: None
+        self._ahead = 0
+        self.on_frame: Callable[[Pcm | None], None] | None = None
+        """Told what is being played, for echo cancellation."""
+
+    def speak_from(self, next_frame: Callable[[], Pcm | None]) -> Callable[[], None]:
+        self._next_frame = next_frame
+        return self.begin
+
+    def begin(self) -> None:
+        """There is sound: if the clock's last stroke has its frame, the next one is given now."""
+        if not self._ahead and (frame := self._next_frame()) is not None:
+            self._ahead = 1
+            self._write(frame)
+
+    def strike(self) -> None:
+        """20 ms have passed."""
+        if self._ahead:
+            self._ahead = 0
+            self.begin()
+        else:
+            self._write(self._next_frame())
+            self.begin()
+
+    def _write(self, frame: Pcm | None) -> None:
+        self._writer.write(frame)
+        if self.on_frame is not None:
+            self.on_frame(frame)
+
+    async def close(self) -> None:
+        await self.source.aclose()
+
+
+class Cleaner:
+    """Takes the agent's own echo, noise and hum out of a telephone's sound (WebRTC's audio processing)."""
+
+    def __init__(self) -> None:
+        self._apm = rtc.AudioProcessingModule(
+            echo_cancellation=True, noise_suppression=True, high_pass_filter=True, auto_gain_control=True
+        )
+
+    def heard(self, pcm: Pcm) -> Pcm:
+        """int16[320] at 16 kHz, cleaned."""
+        return np.concatenate([self._process(part, SPEECH_RATE_HZ, self._apm.process_stream) for part in _halves(pcm)])
+
+    def played(self, pcm: Pcm | None) -> None:
+        """int16[960] at 48 kHz that the caller is about to hear."""
+        frame = np.zeros(frame_samples(ROOM_RATE_HZ), np.int16) if pcm is None else pcm
+        for part in _halves(frame):
+            self._process(part, ROOM_RATE_HZ, self._apm.process_reverse_stream)
+
+    @staticmethod
+    def _process(pcm: Pcm, rate_hz: int, process: Callable[[rtc.AudioFrame], None]) -> Pcm:
+        frame = rtc.AudioFrame(bytearray(pcm.tobytes()), rate_hz, 1, len(pcm))
+        process(frame)
+        return np.frombuffer(frame.data, np.int16)
+
+
+def _halves(pcm: Pcm) -> tuple[Pcm, Pcm]:
+    """WebRTC processes 10 ms at a time."""
+    middle = len(pcm) // 2
+    return pcm[:middle], pcm[middle:]
+
+
+class Microphone:
+    """What the caller says: `push` is given int16[320] at 16 kHz every 20 ms, silence where nothing comes."""
+
+    def __init__(self, push: Callable[[Pcm], None]) -> None:
+        self._push = push
+        self._last_s = time.monotonic()
+        self._silence = np.zeros(frame_samples(SPEECH_RATE_HZ), np.int16)
+        self._stream: rtc.AudioStream | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self.cleaner: Cleaner | None = None
+
+    async def listen(self, track: rtc.Track) -> None:
+        """From now on this track."""
+        await self.unlisten()
+        self._stream = rtc.AudioStream(
+            track, sample_rate=SPEECH_RATE_HZ, num_channels=1, frame_size_ms=FRAME_MS, capacity=HEARD_LIMIT
+        )
+        self._listening = asyncio.create_task(self._listen(self._stream))
+
+    async def unlisten(self) -> None:
+        """The track is gone."""
+        stream, listening, self._stream, self._listening = self._stream, self._listening, None, None
+        if stream is not None:
+            await stream.aclose()
+        if listening is not None:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+    async def _listen(self, stream: rtc.AudioStream) -> None:
+        async for event in stream:
+            pcm = np.frombuffer(event.frame.data, np.int16)
+            self._push(pcm if self.cleaner is None else self.cleaner.heard(pcm))
+            self._last_s = time.monotonic()
+
+    def strike(self) -> None:
+        """20 ms have passed."""
+        if time.monotonic() - self._last_s > QUIET_S:
+            self._push(self._silence)

@@ -1,0 +1,225 @@
+"""An agent's connection to one room: who is there, what they send, and the agent's own track."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from livekit import rtc
+
+from serve_app.transports.livekit_audio import Cleaner, Metronome, Microphone, Speaker
+from serve_app.transports.livekit_caller import Presence, Seat
+from serve_app.transports.livekit_ffi import hear_only_own
+from serve_app.transports.livekit_words import AGENT, Teller
+
+log = logging.getLogger("antiphon.rooms")
+
+CHAT = "lk.chat"
+STOP, PAUSE, RESUME = "antiphon.stop", "antiphon.pause", "antiphon.resume"
+NOT_THE_CALLER = 403
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Where to go, and as whom. `caller`: the identity of the one to answer; None: the first who is no agent.
+    `instead_of`: the identity of an agent that died, and may still be listed."""
+
+    url: str
+    token: str
+    caller: str | None = None
+    instead_of: str | None = None
+
+
+class Hears(Protocol):
+    """What the line tells its call. Called on the event loop; nothing here may wait."""
+
+    def presence(self, presence: Presence) -> None: ...
+    def typed(self, text: str) -> None: ...
+    def ordered(self, method: str) -> None: ...
+    def keyed(self, key: str) -> None: ...
+    def attributes(self, changed: dict[str, str]) -> None: ...
+    def ended(self) -> None: ...
+
+
+class RoomLost(Exception):
+    """The room could not be joined, or there is another agent in it already. The message says which."""
+
+
+class RoomLine:
+    """Used by one call. `open` joins, `close` leaves; every task in between is awaited by `close`."""
+
+    def __init__(self, ticket: Ticket, call: str, agent_name: str, metronome: Metronome, clean_audio: str) -> None:
+        self.seat = Seat(ticket.caller)
+        self.room = rtc.Room()
+        self.speaker = Speaker()
+        self.microphone: Microphone | None = None
+        self.teller: Teller | None = None
+        self._ticket = ticket
+        self._call = call
+        self._agent_name = agent_name
+        self._metronome = metronome
+        self._clean_audio = clean_audio
+        self._hears: Hears | None = None
+        self._changes: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- joining and leaving
+
+    async def open(self, hears: Hears, microphone: Microphone) -> None:
+        """Join and publish. Raises RoomLost."""
+        self._hears, self.microphone = hears, microphone
+        self._listen_to(self.room)
+        options = rtc.RoomOptions(auto_subscribe=False, single_peer_connection=False)
+        try:
+            await self.room.connect(self._ticket.url, self._ticket.token, options)
+        except rtc.ConnectError as failed:
+            raise RoomLost(f"the room cannot be joined: {failed}") from failed
+        hear_only_own(self.room)
+        if other := self._other_agent():
+            raise RoomLost(f"{other} is there already")
+        self._spawn(self._follow())
+        publication = await self.room.local_participant.publish_track(self.speaker.track, _PUBLISHED)
+        self.teller = Teller(self.room.local_participant, publication.sid)
+        for method in (STOP, PAUSE, RESUME):
+            self.room.local_participant.register_rpc_method(method, self._answering(method))
+        self._metronome.add(self, self._strike)
+        self._look_around()
+
+    def _other_agent(self) -> str | None:
+        """The later of two agents finds the other one, and goes."""
+        for identity, participant in self.room.remote_participants.items():
+            agent = participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
+            ours = agent and participant.attributes.get(AGENT) == self._agent_name
+            if ours and identity != self._ticket.instead_of:
+                return identity
+        return None
+
+    async def close(self) -> None:
+        self._metronome.remove(self)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.microphone is not None:
+            await self.microphone.unlisten()
+        await self.room.disconnect()
+        await self.speaker.close()
+
+    def _strike(self) -> None:
+        self.speaker.strike()
+        if self.microphone is not None:
+            self.microphone.strike()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- what happens in the room
+
+    def _listen_to(self, room: rtc.Room) -> None:
+        room.on("participant_connected", self._joined)
+        room.on("participant_disconnected", self._left)
+        room.on("track_published", lambda publication, participant: self._want(publication, participant))
+        room.on("track_subscribed", self._subscribed)
+        room.on("track_unsubscribed", self._unsubscribed)
+        room.on("participant_attributes_changed", self._attributes_changed)
+        room.on("sip_dtmf_received", self._keyed)
+        room.on("disconnected", self._disconnected)
+        room.register_text_stream_handler(CHAT, self._chat)
+
+    def _look_around(self) -> None:
+        for participant in list(self.room.remote_participants.values()):
+            self._joined(participant)
+
+    def _joined(self, participant: rtc.RemoteParticipant) -> None:
+        if not self.seat.joined(participant):
+            return
+        assert self.teller is not None or not self.room.isconnected()
+        if self.teller is not None:
+            self.teller.caller = participant.identity
+        if self.microphone is not None and self._clean_audio in (("phones", "all") if self.seat.by_phone else ("all",)):
+            self.microphone.cleaner = self.microphone.cleaner or Cleaner()
+            self.speaker.on_frame = self.microphone.cleaner.played
+        for publication in participant.track_publications.values():
+            self._want(publication, participant)
+        self._tell().presence(self.seat.presence)
+
+    def _left(self, participant: rtc.RemoteParticipant) -> None:
+        if self.seat.left(participant):
+            self._tell().presence(self.seat.presence)
+
+    def _want(self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant) -> None:
+        """Of all the tracks in the room only the caller's sound is fetched."""
+        if self.seat.is_caller(participant.identity) and publication.kind == rtc.TrackKind.KIND_AUDIO:
+            publication.set_subscribed(True)
+
+    def _subscribed(
+        self, track: rtc.Track, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
+    ) -> None:
+        microphone = self.microphone
+        if (
+            self.seat.is_caller(participant.identity)
+            and microphone is not None
+            and isinstance(track, rtc.RemoteAudioTrack)
+        ):
+            if self.teller is not None:
+                self.teller.caller_track = publication.sid
+            self._changes.put_nowait(lambda: microphone.listen(track))
+
+    def _unsubscribed(
+        self, track: rtc.Track, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
+    ) -> None:
+        if self.seat.is_caller(participant.identity) and self.microphone is not None:
+            self._changes.put_nowait(self.microphone.unlisten)
+
+    async def _follow(self) -> None:
+        """Tracks come and go in this order, however long each change takes."""
+        while True:
+            await (await self._changes.get())()
+
+    def _attributes_changed(self, changed: dict[str, str], participant: rtc.Participant) -> None:
+        if self.seat.is_caller(participant.identity):
+            self._tell().attributes(changed)
+
+    def _keyed(self, key: rtc.SipDTMF) -> None:
+        if key.participant is not None and self.seat.is_caller(key.participant.identity):
+            self._tell().keyed(key.digit)
+
+    def _disconnected(self, reason: object) -> None:
+        self._tell().ended()
+
+    def _chat(self, reader: rtc.TextStreamReader, identity: str) -> None:
+        self._spawn(self._read_chat(reader, identity))
+
+    async def _read_chat(self, reader: rtc.TextStreamReader, identity: str) -> None:
+        text = await reader.read_all()
+        if self.seat.identity is None:  # it can come before its sender is announced
+            self._look_around()
+        if self.seat.is_caller(identity) and text.strip():
+            self._tell().typed(text)
+
+    def _answering(self, method: str) -> Callable[[rtc.RpcInvocationData], Coroutine[Any, Any, str]]:
+        async def answer(invocation: rtc.RpcInvocationData) -> str:
+            if not self.seat.is_caller(invocation.caller_identity):
+                raise rtc.RpcError(NOT_THE_CALLER, "only the caller may order this")
+            self._tell().ordered(method)
+            return json.dumps({"call_id": self._call})
+
+        return answer
+
+    def caller_attributes(self) -> dict[str, str]:
+        """What the caller's side chose; empty while nobody is there."""
+        participant = self.room.remote_participants.get(self.seat.identity or "")
+        return {} if participant is None else dict(participant.attributes)
+
+    def _tell(self) -> Hears:
+        assert self._hears is not None
+        return self._hears
+
+
+_PUBLISHED = rtc.TrackPublishOptions(
+    source=rtc.TrackSource.SOURCE_MICROPHONE,
+    dtx=False,  # it would swallow the first frames of speech after silence
+)
