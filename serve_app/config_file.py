@@ -85,10 +85,11 @@ def _check_address(http_options: Any) -> None:
 
 
 def settings_problems(config: Config) -> list[Problem]:
-    """Everything wrong with our settings: keys, values, models, engines."""
+    """Everything wrong with our settings: keys, values, models, engines, access to rooms."""
     try:
         settings = config.settings()
-        return _model_problems(settings, f"applications[{config.index}].args")
+        prefix = f"applications[{config.index}].args"
+        return [*_model_problems(settings, prefix), *_livekit_problems(settings, prefix)]
     except SettingsError as wrong:
         return list(wrong.problems)
 
@@ -119,6 +120,16 @@ def _model_problems(settings: Settings, prefix: str) -> list[Problem]:
             message = f'"{engine}" cannot run {name}, which needs engine: {model.engine}'
             found.append(Problem(f"{prefix}.{kind}.engine", message))
     return found
+
+
+def _livekit_problems(settings: Settings, prefix: str) -> list[Problem]:
+    """A server without its key and secret is of no use."""
+    options = settings.livekit
+    needed = {"api_key": options.api_key, "api_secret": options.api_secret} if options.url is not None else {}
+    message = "missing, and the LiveKit server in livekit.url wants it; LIVEKIT_{} in the environment or .env sets it"
+    return [
+        Problem(f"{prefix}.livekit.{name}", message.format(name.upper())) for name, given in needed.items() if not given
+    ]
 
 
 def serve_problems(values: Mapping[str, Any]) -> list[Problem]:

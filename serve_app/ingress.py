@@ -152,6 +152,11 @@ class Ingress:
 
     # --- the end
 
+    async def drain(self) -> int:
+        """Take no new calls. How many are under way. Asked through a handle, again and again."""
+        self._host.drain()
+        return len(self._host.calls)
+
     async def __del__(self) -> None:
         """Serve awaits this before it ends the replica: calls in rooms are no requests, and would be cut without."""
         self._end.stop()

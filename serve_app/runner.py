@@ -1,8 +1,9 @@
 """The process that `antiphon up` supervises: Ray on this machine, Serve on it, and the application.
 
 It is told on standard input and tells on standard output, one JSON object a line; all else is log. Importing Ray
-takes a second, so it is started early and waits for `{"go": true}`. When its input ends, its supervisor is gone or
-wants it gone, and it stops everything it started. Its one argument is the folder for Ray's files.
+takes a second, so it is started early and waits for `{"go": true}`. At `{"drain": true}` calls are let run out. When
+its input ends, its supervisor is gone or wants it gone, and it stops everything it started. Its one argument is the
+folder for Ray's files.
 """
 
 import contextlib
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 OBJECT_STORE_BYTES = 100 * 2**20  # audio travels over gRPC, not through the object store; less is refused by Ray
 POLL_S = 0.2
 STOP_GRACE_S = 5.0
+DRAIN_POLL_S = 1.0
+DRAIN_ANSWER_S = 10.0
 
 
 def main() -> int:
@@ -53,8 +56,9 @@ def _run(events: Any) -> int:
     order = json.loads(sys.stdin.readline() or "{}")
     if not order.get("go"):
         return 0
-    over = threading.Event()
-    threading.Thread(target=_until_input_ends, args=(over,), daemon=True).start()
+    os.environ.update(order["variables"])  # before Ray starts: what it starts inherits them
+    over, drain = threading.Event(), threading.Event()
+    threading.Thread(target=_listen, args=(over, drain), daemon=True).start()
     if problems := serve_problems(order["config"]):
         _tell(events, problems=[str(problem) for problem in problems])
         return 2
@@ -70,6 +74,9 @@ def _run(events: Any) -> int:
             else:
                 serve.run_many([built.result()], wait_for_applications_running=False)
             _watch(events, order["application"], over, serve)
+            drain.wait()
+            if not over.is_set():
+                _drain(events, order["application"], over)
             over.wait()
             return 0
         finally:
@@ -116,10 +123,30 @@ def _start(events: Any, order: dict[str, Any], config: "ServeDeploySchema") -> A
     )
 
 
-def _until_input_ends(over: threading.Event) -> None:
+def _listen(over: threading.Event, drain: threading.Event) -> None:
+    """To the supervisor, until it is silent for good. Whatever comes after the first order is to drain."""
     while sys.stdin.readline():
-        pass
+        drain.set()
     over.set()
+    drain.set()
+
+
+def _drain(events: Any, application: str, over: threading.Event) -> None:
+    """All ingress replicas take no more calls, and say how many are under way, until it is none. The models stay:
+    deleting the application would take them from under the calls."""
+    from ray import serve
+
+    try:
+        ingress = serve.get_deployment_handle("ingress", application)
+        while not over.is_set():
+            calls = sum(ingress.broadcast("drain").results(timeout_s=DRAIN_ANSWER_S))
+            _tell(events, calls=calls)
+            if not calls:
+                return
+            over.wait(DRAIN_POLL_S)
+    except Exception as wrong:  # whatever it was, the supervisor must not wait for calls that nobody counts
+        _tell(events, undrained=_one_line(f"{type(wrong).__name__}: {wrong}"))
+        raise
 
 
 def _watch(events: Any, application: str, over: threading.Event, serve: Any) -> None:

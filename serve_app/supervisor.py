@@ -63,11 +63,26 @@ class Supervisor:
         log.close()
         threading.Thread(target=self._listen, args=(self._child,), daemon=True).start()
 
-    def go(self, config: Mapping[str, Any], application: str, *, dashboard: bool) -> None:
-        """`config`: a Serve config."""
+    def go(
+        self,
+        config: Mapping[str, Any],
+        application: str,
+        *,
+        dashboard: bool,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        """`config`: a Serve config. `variables`: for the application's environment; they may be secrets."""
+        order = {"config": config, "application": application, "dashboard": dashboard, "variables": variables or {}}
+        self._order(go=True, **order)
+
+    def drain(self) -> None:
+        """The ingress takes no more calls. From now on events tell how many are under way: `{"calls": 2}`, at the
+        end `{"calls": 0}`; or `{"undrained": why}`, and no more."""
+        self._order(drain=True)
+
+    def _order(self, **order: object) -> None:
         assert self._child is not None
         assert self._child.stdin is not None
-        order = {"go": True, "config": config, "application": application, "dashboard": dashboard}
         with contextlib.suppress(BrokenPipeError):  # it died: `event` says so
             print(json.dumps(order), file=self._child.stdin, flush=True)
 
@@ -197,8 +212,8 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
-def cannot_listen(host: str, port: int) -> str | None:
-    """Why nobody could listen there; None if somebody can. The sentence says what to change."""
+def cannot_listen(host: str, port: int, option: str = "--port") -> str | None:
+    """Why nobody could listen there; None if somebody can. The sentence says what to change: `option`."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror:
@@ -209,6 +224,8 @@ def cannot_listen(host: str, port: int) -> str | None:
             tried.bind(address)
         except OSError as refused:
             if refused.errno == errno.EADDRINUSE:
-                return f"port {port} on {host} is in use: choose another one with --port"
-            return f"cannot listen on port {port} of {host} ({refused.strerror}): choose others with --port and --host"
+                return f"port {port} on {host} is in use: choose another one with {option}"
+            return (
+                f"cannot listen on port {port} of {host} ({refused.strerror}): choose others with {option} and --host"
+            )
     return None

@@ -1,43 +1,64 @@
 """`antiphon up [CONFIG]`: everything that a config needs, started, watched, and stopped again."""
 
 import argparse
-import logging
+import contextlib
+import os
 import signal
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+from serve_app.commands.telling import log_file, refuse_line, say
 
 if TYPE_CHECKING:  # imported where they are used: `antiphon --help` must be quick
     from serve_app.config_file import Config
+    from serve_app.livekit_server.choice import Rooms
     from serve_app.settings import Settings
     from serve_app.supervisor import Supervisor
+    from serve_app.watching import Watcher
 
 DEFAULT_CONFIG = Path("configs/local.yaml")
-START_S = 300.0
-"""The longest start: a large model from a slow disk. A start that fails says so long before."""
-READY_POLL_S = 0.2
-TAIL_LINES = 20
+NO_LIVEKIT = {"ANTIPHON_LIVEKIT__URL": "null"}
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
         "up",
         help="start everything a config needs, and stop it on Ctrl-C",
-        description="Fetch the models, start Ray and Serve, say where to open the page; stop everything on Ctrl-C.",
+        description="Fetch the models, start Ray, Serve and a LiveKit server, say where to open the page; stop "
+        "everything on Ctrl-C. SIGTERM lets running calls end first.",
     )
     parser.add_argument("config", type=Path, nargs="?", default=DEFAULT_CONFIG, metavar="CONFIG", help="a Serve config")
     parser.add_argument("--port", type=int, help="port of the page and the socket, in place of the config's")
     parser.add_argument("--host", help="address to listen on, in place of the config's; 0.0.0.0 is all of them")
+    parser.add_argument("--livekit-port", type=int, help="port of the LiveKit server that is started (a free one)")
+    parser.add_argument("--no-livekit", action="store_true", help="no rooms, whatever the settings say")
     parser.add_argument("--log-file", type=Path, help="where the log goes (~/.cache/antiphon/log/PORT.log)")
     parser.add_argument("--dashboard", action="store_true", help="start Ray's dashboard too; it takes some seconds")
 
 
 class Stopped(BaseException):
-    """SIGTERM or SIGHUP: as Ctrl-C, somebody wants this to end."""
+    """SIGHUP: as Ctrl-C, somebody wants this to end."""
 
 
-class StartFailed(Exception):
-    """The system did not come up. The message is the line to print."""
+class Terminated(Stopped):
+    """SIGTERM: somebody wants this to end well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to listen and what to write into."""
+
+    host: str
+    port: int
+    log: Path
+
+    @property
+    def at(self) -> str:
+        """HOST:PORT from this machine. Who listens on all addresses is reached on this one."""
+        return f"{'127.0.0.1' if self.host in ('0.0.0.0', '::', '') else self.host}:{self.port}"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,47 +68,88 @@ def run(args: argparse.Namespace) -> int:
     from serve_app.supervisor import Supervisor, cannot_listen
 
     if not args.config.is_file():
-        return _refuse(missing_config(args.config))
+        return refuse_line(missing_config(args.config))
     try:
         config = read_config(args.config)
     except SettingsError as wrong:
         return refuse(args.config, wrong.problems)
     host, port = args.host or config.host, args.port or config.port
-    if reason := cannot_listen(host, port):
-        return _refuse(reason)
-    log = _log_file(args.log_file, port)
+    asked = [(port, "--port")] + ([(args.livekit_port, "--livekit-port")] if args.livekit_port else [])
+    for number, option in asked:
+        if reason := cannot_listen(host, number, option):
+            return refuse_line(reason)
+    if args.no_livekit:
+        os.environ.update(NO_LIVEKIT)
+    place = Place(host, port, log_file(args.log_file, port))
     _listen_to_signals()
     try:
-        with Supervisor(log) as supervisor:
-            return _up(args, config, supervisor, host, port, log)
+        with Supervisor(place.log) as supervisor:
+            return _up(args, config, supervisor, place)
     except (KeyboardInterrupt, Stopped):
-        _say("stopped")
+        say("stopped")
         return 0
 
 
-def _up(args: argparse.Namespace, config: "Config", supervisor: "Supervisor", host: str, port: int, log: Path) -> int:
+def _up(args: argparse.Namespace, config: "Config", supervisor: "Supervisor", place: Place) -> int:
     from deployments.errors import BadModel
     from serve_app.commands.check_config import refuse
     from serve_app.config_file import APPLICATION, settings_problems
+    from serve_app.watching import StartFailed, Watcher
 
     supervisor.start()  # it imports Ray while the config is checked and models are fetched
     if problems := settings_problems(config):
         return refuse(args.config, problems)
     settings = config.settings()
+    if args.livekit_port and (args.no_livekit or settings.livekit.url):
+        return refuse_line("--livekit-port is for a LiveKit server of our own: none is started")
     for line in settings.changes():
-        _say(line, quiet=True)
+        say(line, quiet=True)
+    with _rooms(args, settings, place) as rooms:
+        try:
+            _pull(settings)
+        except BadModel as wrong:
+            return refuse_line(str(wrong))
+        variables = rooms.variables if rooms else {}
+        listening = config.listening_on(place.host, place.port)
+        supervisor.go(listening, APPLICATION, dashboard=args.dashboard, variables=variables)
+        watcher = Watcher(supervisor, place.at, args.config, place.log, say)
+        try:
+            watcher.wait_until_ready()
+        except StartFailed as failed:
+            say(f"the log is {place.log}")
+            return refuse_line(str(failed))
+        return _serve(watcher, rooms, place, settings.ingress.drain_s)
+
+
+def _serve(watcher: "Watcher", rooms: "Rooms | None", place: Place, drain_s: float) -> int:
+    """Until it ends by itself, or until somebody wants it to and the last call is over."""
     try:
-        _pull(settings)
-    except BadModel as wrong:
-        return _refuse(str(wrong))
-    supervisor.go(config.listening_on(host, port), APPLICATION, dashboard=args.dashboard)
-    try:
-        _wait_until_ready(args.config, supervisor, host, port)
-    except StartFailed as failed:
-        _say(f"the log is {log}")
-        return _refuse(str(failed))
-    _welcome(host, port, log)
-    return _watch(supervisor, log)
+        later = _welcome(watcher, rooms, place)
+        return watcher.watch(later)
+    except Terminated:
+        watcher.drain(drain_s)
+        raise
+
+
+@contextmanager
+def _rooms(args: argparse.Namespace, settings: "Settings", place: Place) -> "Iterator[Rooms | None]":
+    """How callers get into rooms; None where there are none. A LiveKit server of our own comes up meanwhile, and ends
+    with this context."""
+    from serve_app.livekit_server.choice import choose
+    from serve_app.livekit_server.keeper import LiveKitKeeper
+    from serve_app.livekit_server.network import has_network
+
+    if args.no_livekit:
+        yield None
+    elif settings.livekit.url is None and not has_network():
+        say("no rooms: WebRTC sends no sound over loopback, and this machine has no other network")
+        yield None
+    else:
+        rooms = choose(settings, place.host, args.livekit_port, place.log.with_suffix(".livekit.log"))
+        with contextlib.ExitStack() as stack:
+            if rooms.own is not None:
+                stack.enter_context(LiveKitKeeper(rooms.own, say))
+            yield rooms
 
 
 def _pull(settings: "Settings") -> None:
@@ -97,111 +159,33 @@ def _pull(settings: "Settings") -> None:
 
     specs = [spec for spec in model_specs(settings).values() if spec is not None]
     if specs:
-        _say(f"models: {', '.join(spec.id for spec in specs)}")
+        say(f"models: {', '.join(spec.id for spec in specs)}")
         pull_all(specs, Store(settings.store))
 
 
-def _wait_until_ready(path: Path, supervisor: "Supervisor", host: str, port: int) -> None:
-    """Until GET /ready says so. Raises StartFailed with the reason that Serve or a replica gives."""
-    import time
-
-    deadline = time.monotonic() + START_S
-    running = False
-    while time.monotonic() < deadline:
-        event = supervisor.event(READY_POLL_S)
-        if "problems" in event:
-            raise StartFailed("\n".join(f"{path}: {problem}" for problem in event["problems"]))
-        if "failed" in event:
-            raise StartFailed(event["failed"])
-        if "ended" in event:
-            raise StartFailed(f"Ray ended unexpectedly with status {event['ended']}")
-        if "step" in event:
-            _say(event["step"])
-        if event.get("loading"):
-            _say(f"loading: {', '.join(event['loading'])}")
-        running = running or "running" in event
-        if running and (missing := _missing(host, port)) is not None:
-            if not missing:
-                return
-            _say(f"waiting for: {', '.join(missing)}")
-    raise StartFailed(f"not ready after {START_S:g} s")
-
-
-def _missing(host: str, port: int) -> list[str] | None:
-    """What /ready says is missing; None while nobody answers."""
-    import httpx
-
-    try:
-        answer = httpx.get(f"http://{_reachable(host)}:{port}/ready", timeout=5.0, trust_env=False)
-    except httpx.HTTPError:
-        return None
-    if answer.status_code == 200:
-        return []
-    try:
-        body: Any = answer.json()
-    except ValueError:
-        return None
-    missing = body.get("missing") if isinstance(body, dict) else None
-    return [str(name) for name in missing] if isinstance(missing, (list, dict)) and missing else None
-
-
-def _watch(supervisor: "Supervisor", log: Path) -> int:
-    """Until it ends by itself, which it should not."""
-    while True:
-        event = supervisor.event(1.0)
-        if "ended" in event:
-            print(f"antiphon: Ray ended unexpectedly; the last lines of {log}:", file=sys.stderr)
-            for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]:
-                print(f"  {line}", file=sys.stderr)
-            return 1
-
-
-def _welcome(host: str, port: int, log: Path) -> None:
-    at = f"{_reachable(host)}:{port}"
-    _say(f"ready: open http://{at}/ and talk")
-    _say(f"  socket    ws://{at}/v1/realtime")
-    _say(f"  try it    antiphon call question.wav --url ws://{at}/v1/realtime")
-    _say(f"  log       {log}")
-    _say("  stop      Ctrl-C")
-
-
-def _reachable(host: str) -> str:
-    """Who listens on all addresses is reached on this one."""
-    return "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
-
-
-def _log_file(asked: Path | None, port: int) -> Path:
-    """The log of this run, empty. Ours go into it as well: what was chosen and where it came from."""
-    from serve_app.supervisor import cache_folder
-
-    log = asked or cache_folder() / "log" / f"{port}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_bytes(b"")
-    to_file = logging.FileHandler(log, encoding="utf-8")
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    ours = logging.getLogger("antiphon")
-    ours.setLevel(logging.INFO)
-    ours.addHandler(to_file)
-    if not sys.stderr.isatty():
-        # On a terminal models have bars; without one their lines stand with ours.
-        ours.addHandler(logging.StreamHandler(sys.stdout))
-    return log
-
-
-def _say(line: str, *, quiet: bool = False) -> None:
-    """To the person, and into the log. `quiet`: on a terminal only into the log."""
-    logging.getLogger("antiphon.up").info("%s", line)
-    if sys.stderr.isatty() and not quiet:
-        print(line, flush=True)
-
-
-def _refuse(line: str) -> int:
-    print("\n".join(f"antiphon: {part}" for part in line.splitlines()), file=sys.stderr, flush=True)
-    return 2
+def _welcome(watcher: "Watcher", rooms: "Rooms | None", place: Place) -> str | None:
+    """Say where everything is. Returns what is left to say once rooms can be joined."""
+    at = place.at
+    say(f"ready: open http://{at}/ and talk")
+    say(f"  socket    ws://{at}/v1/realtime")
+    later = None
+    if rooms is not None:
+        where = f"{rooms.url} (token: POST http://{at}/api/livekit/token)"
+        connected = watcher.state.rooms == "connected"
+        say(f"  rooms     {where}" if connected else "  rooms     on their way")
+        later = None if connected else f"rooms: ready at {where}"
+        for hint in rooms.hints:
+            say(f"            {hint}")
+        if rooms.token_key is not None:  # not into the log
+            print(f"  token key {rooms.token_key} (bearer, for this run; livekit.token_api_key sets one)", flush=True)
+    say(f"  try it    antiphon call question.wav --url ws://{at}/v1/realtime")
+    say(f"  log       {place.log}")
+    say("  stop      Ctrl-C")
+    return later
 
 
 def _listen_to_signals() -> None:
-    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # scripts start their background jobs deaf to it
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup wants it ignored
         signal.signal(signal.SIGHUP, _stop)
@@ -209,3 +193,7 @@ def _listen_to_signals() -> None:
 
 def _stop(number: int, frame: object) -> NoReturn:
     raise Stopped
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise Terminated
