@@ -21,6 +21,7 @@ from loadtest.exchange import Answer, Exchange, pcm_of
 from loadtest.recording import RATE_HZ, Player, Recording
 from loadtest.sound import FRAME_S, FRAME_SAMPLES, Microphone, Mouth, Speaker
 from loadtest.voiced import Pcm, voiced_span
+from loadtest.waiting import outlast
 from loadtest.wire import DEFAULT_URL, CallFailed, Event, NoAnswer, connection, decode, encode, realtime_url, why_closed
 
 GREETING_TIMEOUT_S = 10.0
@@ -155,17 +156,7 @@ class RealtimeCaller:
 
     async def while_connected(self, wanted: Awaitable[object]) -> None:
         """Wait for something, but not longer than the call lasts. Raises `CallFailed` when it ends first."""
-        waiting = asyncio.ensure_future(wanted)
-        try:
-            await asyncio.wait({waiting, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
-                for task in self._tasks:
-                    if task.done():
-                        task.result()
-            waiting.result()
-        finally:
-            waiting.cancel()
-            await asyncio.gather(waiting, return_exceptions=True)
+        await outlast(wanted, self._tasks)
 
     async def send(self, event: Event) -> None:
         """Any event of the protocol, for what this class has no word for."""

@@ -40,12 +40,12 @@ def summaries(turns: Sequence[Turn], models_ms: Mapping[str, float]) -> dict[str
     }
 
 
-def table(rows: Mapping[str, Summary]) -> str:
+def table(rows: Mapping[str, Summary], decimals: int = 0) -> str:
     """One line a row: name, p50, p90, p95, max, n."""
-    lines = [f"{'ms':<22}{'p50':>9}{'p90':>9}{'p95':>9}{'max':>9}{'n':>5}"]
+    lines = [f"{'ms' if decimals == 0 else '':<22}{'p50':>9}{'p90':>9}{'p95':>9}{'max':>9}{'n':>5}"]
     for name, row in rows.items():
         figures = "".join(
-            f"{'-' if value is None else f'{value:.0f}':>9}" for value in (row.p50, row.p90, row.p95, row.max)
+            f"{'-' if value is None else f'{value:.{decimals}f}':>9}" for value in (row.p50, row.p90, row.p95, row.max)
         )
         lines.append(f"{name:<22}{figures}{row.n:>5}")
     return "\n".join(lines)

@@ -29,9 +29,10 @@ class Speaker(Protocol):
 
 
 class Mouth:
-    """What the caller is about to say, cut into frames; silence in between."""
+    """What the caller is about to say, cut into frames of `frame_samples`; silence in between."""
 
-    def __init__(self) -> None:
+    def __init__(self, frame_samples: int = FRAME_SAMPLES) -> None:
+        self._frame_samples = frame_samples
         self._rest: Pcm = np.zeros(0, np.int16)
         self.finished = asyncio.Event()
         self.finished.set()
@@ -41,7 +42,8 @@ class Mouth:
         self.finished.clear()
 
     def frame(self) -> Pcm:
-        frame, self._rest = self._rest[:FRAME_SAMPLES], self._rest[FRAME_SAMPLES:]
+        size = self._frame_samples
+        frame, self._rest = self._rest[:size], self._rest[size:]
         if not len(self._rest):
             self.finished.set()
-        return np.pad(frame, (0, FRAME_SAMPLES - len(frame)))
+        return np.pad(frame, (0, size - len(frame)))

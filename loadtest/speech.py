@@ -35,13 +35,18 @@ RECORDINGS = recordings_folder()
 
 
 def sentences(folder: Path | None, config: Path) -> list[Path]:
-    """WAV files, one sentence each. Raises CallFailed where there are none and none can be made."""
+    """WAV files, one sentence each. Raises CallFailed where there are none and none can be made.
+
+    A synthetic ASR hears only tones: then they are said by the config's own voice, though there are recordings.
+    """
     if folder is not None:
         found = sorted(folder.glob("*.wav"))
         if not found:
             raise CallFailed(f"{folder}: there are no WAV files in it")
         return found
-    return sorted(RECORDINGS.glob("spk*.wav")) or [_said(text, resolved_settings(config)) for text in TEXTS]
+    settings = resolved_settings(config)
+    people = [] if json.loads(settings)["asr"]["engine"] == "synthetic" else sorted(RECORDINGS.glob("spk*.wav"))
+    return people or [_said(text, settings) for text in TEXTS]
 
 
 @functools.cache

@@ -50,6 +50,17 @@ def realtime_url(url: str, extensions: Sequence[str] = ()) -> str:
     return urlunsplit((scheme, parts.netloc, path, urlencode(query), ""))
 
 
+def http_url(url: str) -> str:
+    """`http://host:port` of the same server, for what is asked over HTTP."""
+    parts = urlsplit(realtime_url(url))
+    return f"{'https' if parts.scheme == 'wss' else 'http'}://{parts.netloc}"
+
+
+def is_here(url: str) -> bool:
+    """Is the server on this machine? Then no proxy stands between."""
+    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
+
+
 @asynccontextmanager
 async def connection(url: str) -> AsyncIterator[ClientConnection]:
     """An open WebSocket; closed at the end. Raises `NobodyThere` or `Busy`."""
@@ -61,12 +72,11 @@ async def connection(url: str) -> AsyncIterator[ClientConnection]:
 
 
 async def _open(url: str) -> ClientConnection:
-    here = urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
     try:
         return await connect(
             url,
             compression=None,  # base64 of sound does not get smaller
-            proxy=None if here else True,
+            proxy=None if is_here(url) else True,
             max_size=MAX_EVENT_BYTES,
             open_timeout=OPEN_TIMEOUT_S,
             close_timeout=CLOSE_TIMEOUT_S,

@@ -1,11 +1,14 @@
-"""`antiphon call`: play recordings to the agent as a caller, in real time, and hear what it answers."""
+"""`antiphon call`: play recordings to the agent as a caller, in real time, and hear what it answers.
+
+Over the Realtime socket, or with `--room` in a LiveKit room.
+"""
 
 import argparse
 import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from loadtest.caller import ANSWER_TIMEOUT_S, RealtimeCaller
 from loadtest.exchange import Answer
@@ -18,9 +21,19 @@ from serve_app.commands.transcript import complain, print_answer, print_event
 Say = Pcm | str
 """One turn: speech (int16[n] at 24 kHz), or typed text."""
 
+NEW_ROOM = "-"
+
+
+class Caller(Protocol):
+    """What a call needs of a caller, wherever it calls."""
+
+    async def say(self, pcm: Pcm) -> None: ...
+    async def type(self, text: str) -> None: ...
+    async def answer(self, timeout_s: float = ...) -> Answer: ...
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """`antiphon call FILE… [--text TEXT]…`."""
+    """`antiphon call [--room [NAME]] FILE… [--text TEXT]…`."""
     parser = subparsers.add_parser(
         "call",
         help="call the agent with recordings",
@@ -30,6 +43,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="a recording: WAV, FLAC, …")
     parser.add_argument("--text", action="append", default=[], help="a typed turn, after the recordings; repeatable")
     add_call_arguments(parser)
+    _add_room_arguments(parser)
     parser.add_argument(
         "--timeout",
         type=float,
@@ -48,8 +62,22 @@ def add_call_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--instructions", help="what the agent is told before the conversation")
 
 
+def _add_room_arguments(parser: argparse.ArgumentParser) -> None:
+    rooms = parser.add_argument_group("LiveKit rooms")
+    help_text = "call in a LiveKit room, with a ticket of the server; - or no name: a room of its own"
+    rooms.add_argument("--room", nargs="?", const=NEW_ROOM, metavar="NAME", help=help_text)
+    rooms.add_argument("--api-key", metavar="KEY", help="what the server wants for a ticket (livekit.token_api_key)")
+    rooms.add_argument("--livekit-url", metavar="URL", help="with --token: a LiveKit server, ws://… or wss://…")
+    rooms.add_argument("--token", help="a ticket of your own for a room there; nobody else is asked")
+
+
 def run(args: argparse.Namespace) -> int:
     """Exit codes: 0, 1 for a failed turn, 2 for bad input or no server."""
+    if args.room is not None and Path(args.room).is_file():  # `--room FILE`: the name of the room was left out
+        args.files, args.room = [Path(args.room), *args.files], NEW_ROOM
+    if bool(args.livekit_url) != bool(args.token):
+        complain("--livekit-url and --token are one ticket: give both, or none")
+        return 2
     try:
         turns: list[Say] = [*map(read_speech, args.files), *args.text]
     except BadRecording as bad:
@@ -58,6 +86,10 @@ def run(args: argparse.Namespace) -> int:
     if not turns:
         complain("there is nothing to say: name a recording, or use --text")
         return 2
+    if args.token or args.room is not None:
+        from serve_app.commands.call_room import call_in_room  # LiveKit's library takes its time to load
+
+        return run_call(call_in_room(args, turns))
     return run_call(_call(args, turns))
 
 
@@ -82,11 +114,16 @@ async def _call(args: argparse.Namespace, turns: Sequence[Say]) -> int:
     caller = RealtimeCaller(args.url, instructions=args.instructions, voice=args.voice, on_event=print_event)
     with saved(caller.recording, args.save):
         async with caller:
-            answers = [await _turn(caller, say, args.timeout) for say in turns]
+            return await speak(caller, turns, args.timeout)
+
+
+async def speak(caller: Caller, turns: Sequence[Say], timeout_s: float) -> int:
+    """All the turns; 1 when one of them failed, else 0."""
+    answers = [await _turn(caller, say, timeout_s) for say in turns]
     return int(any(answer.status not in ("completed", "incomplete") for answer in answers))
 
 
-async def _turn(caller: RealtimeCaller, say: Say, timeout_s: float) -> Answer:
+async def _turn(caller: Caller, say: Say, timeout_s: float) -> Answer:
     await (caller.type(say) if isinstance(say, str) else caller.say(say))
     answer = await caller.answer(timeout_s)
     print_answer(answer)

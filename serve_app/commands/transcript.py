@@ -2,9 +2,12 @@
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loadtest.exchange import Answer
+
+if TYPE_CHECKING:  # LiveKit's library takes its time to load, and most calls do without it
+    from loadtest.room_line import Joining
 
 
 def print_event(event: Mapping[str, Any]) -> None:
@@ -22,6 +25,18 @@ def print_event(event: Mapping[str, Any]) -> None:
             print(event["timeline"]["text"], flush=True)
         case "error":
             complain(event["error"].get("message", "an error without a message"))
+
+
+def print_joining(room: str, joining: "Joining") -> None:
+    """Which room a call is in, and how long it took from connecting until both sides heard each other."""
+    moments = {
+        "connected": joining.connected_ms,
+        "agent": joining.agent_seen_ms,
+        "its track": joining.track_subscribed_ms,
+        "ready": joining.ready_ms,
+    }
+    times = ", ".join(f"{name} {ms:.0f} ms" for name, ms in moments.items() if ms is not None)
+    _line("joined", f"{room}: {times}")
 
 
 def print_answer(answer: Answer) -> None:
