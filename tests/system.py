@@ -14,20 +14,28 @@ from pathlib import Path
 import httpx
 import pytest
 
+from loadtest.room_ticket import Keys
 from serve_app.supervisor import free_ports
 
 ROOT = Path(__file__).parent.parent
+ROOMS_OFF = os.environ.get("WITHOUT_ROOMS") == "1"
 START_S = 170.0
 STOP_S = 30.0
 
 
 @dataclass(frozen=True)
 class System:
-    """A running `antiphon up`."""
+    """A running `antiphon up`. `livekit`: the keys of its LiveKit server, where the test brought one."""
 
     process: "subprocess.Popen[bytes]"
     url: str
     output: Path
+    livekit: Keys | None = None
+
+    @property
+    def keys(self) -> Keys:
+        assert self.livekit is not None, "this system was started without a LiveKit server of the tests"
+        return self.livekit
 
     def said(self) -> str:
         return self.output.read_text(encoding="utf-8", errors="replace")
@@ -46,12 +54,19 @@ def launch(*words: str, output: Path, **variables: str) -> "subprocess.Popen[byt
 
 
 @contextmanager
-def running(config: str, folder: Path, **variables: str) -> Iterator[System]:
-    """The system, ready to answer. What it printed is part of every failure to start."""
+def running(config: str, folder: Path, livekit: Keys | None = None, **variables: str) -> Iterator[System]:
+    """The system, ready to answer. What it printed is part of every failure to start. Without `livekit` it starts a
+    LiveKit server of its own."""
     [port] = free_ports(1)
     output = folder / "output"
-    process = launch("up", config, "--port", str(port), "--log-file", str(folder / "log"), output=output, **variables)
-    system = System(process, f"http://127.0.0.1:{port}", output)
+    words = ["up", config, "--port", str(port), "--log-file", str(folder / "log")]
+    if livekit is not None:
+        access = {"URL": livekit.url, "API_KEY": livekit.api_key, "API_SECRET": livekit.api_secret}
+        variables = {f"LIVEKIT_{name}": text for name, text in access.items()} | variables
+    elif ROOMS_OFF:
+        words.append("--no-livekit")
+    process = launch(*words, output=output, **variables)
+    system = System(process, f"http://127.0.0.1:{port}", output, livekit)
     try:
         wait_until_ready(system)
         yield system

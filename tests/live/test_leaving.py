@@ -45,4 +45,6 @@ def test_no_stream_of_a_caller_who_vanished_runs_on(demo: System, tmp_path: Path
             caller.kill()
             caller.wait()
         time.sleep(WITHIN_S)
-        assert sum(counters.now().values()) == 0, counters.now()
+        counts = counters.now()
+        counts.pop("rooms", None)  # each ingress replica's line to the room keeper is open all the time
+        assert sum(counts.values()) == 0, counts
