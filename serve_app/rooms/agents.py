@@ -159,8 +159,8 @@ class RoomAgents:
     @staticmethod
     async def _refuse(room: LiveKitRoom, wrong: BadRequest) -> None:
         log.warning("refused a call: %s", wrong)
-        local = room.line.room.local_participant
-        await local.set_attributes({ERROR: error_body(wrong.code, str(wrong), wrong.field)})
+        assert room.line.teller is not None
+        room.line.teller.set_attribute(ERROR, error_body(wrong.code, str(wrong), wrong.field))
         try:
             async with asyncio.timeout(READ_S):
                 await room.over.wait()

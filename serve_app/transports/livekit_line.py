@@ -82,6 +82,7 @@ class RoomLine:
         self._spawn(self._follow())
         publication = await self.room.local_participant.publish_track(self.speaker.track, _PUBLISHED)
         self.teller = Teller(self.room.local_participant, publication.sid)
+        self._spawn(self.teller.keep_attributes())
         for method in (STOP, PAUSE, RESUME):
             self.room.local_participant.register_rpc_method(method, self._answering(method))
         self._metronome.add(self, self._strike)

@@ -4,6 +4,7 @@ Attribute `lk.agent.state`; text streams on `lk.transcription`; data messages on
 `web/wire.yaml` describes.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping
@@ -33,6 +34,11 @@ SHOWN_STATES: Mapping[str, str] = {
 """The call's states in LiveKit's words."""
 
 
+ACKNOWLEDGE_S = 1.0
+"""The server confirms an attribute in milliseconds. Once in a while the library misses that and waits for 5 s; then it
+is set again."""
+
+
 def error_body(code: str, message: str, field: str | None) -> str:
     """What clients read about something that was refused."""
     return json.dumps({"code": code, "message": message, "field": field})
@@ -44,7 +50,8 @@ class Teller:
     def __init__(self, local: rtc.LocalParticipant, agent_track: str) -> None:
         self._local = local
         self._agent_track = agent_track
-        self._shown = ""
+        self._wanted: dict[str, str] = {}
+        self._unset = asyncio.Event()
         self._answers: dict[str, rtc.TextStreamWriter] = {}
         self.caller = ""
         """The caller's identity: whose words those of the caller's side are."""
@@ -55,7 +62,7 @@ class Teller:
         match event:
             case m.StateChanged(state):
                 await self.data(STATE_TOPIC, {"state": state})
-                await self.show(SHOWN_STATES.get(state, state))
+                self.show(SHOWN_STATES.get(state, state))
             case m.TurnTimed(timeline):
                 await self.data(TIMELINE_TOPIC, timeline)
             case m.Problem():
@@ -71,11 +78,29 @@ class Teller:
             case _:
                 pass  # the others tell of things that rooms have no word for
 
-    async def show(self, state: str) -> None:
+    def show(self, state: str) -> None:
         """The agent's state, as LiveKit's clients show it."""
-        if state != self._shown:
-            self._shown = state
-            await self._local.set_attributes({STATE: state})
+        self.set_attribute(STATE, state)
+
+    def set_attribute(self, name: str, value: str) -> None:
+        """Of the agent; words and data do not wait until the server has confirmed it."""
+        if self._wanted.get(name) != value:
+            self._wanted[name] = value
+            self._unset.set()
+
+    async def keep_attributes(self) -> None:
+        """For ever: set the latest values."""
+        while True:
+            await self._unset.wait()
+            self._unset.clear()
+            wanted = dict(self._wanted)
+            try:
+                async with asyncio.timeout(ACKNOWLEDGE_S):
+                    await self._local.set_attributes(wanted)
+            except TimeoutError:
+                self._unset.set()
+            except (RuntimeError, ConnectionError) as lost:  # told again with the next change
+                log.warning("the room was not told %s: %s", wanted, lost)
 
     async def data(self, topic: str, body: Mapping[str, Any]) -> None:
         await self._local.publish_data(json.dumps(body), reliable=True, topic=topic)
