@@ -6,7 +6,7 @@ CONFIG ?= configs/local.yaml
 # Bytecode is made once here rather than by a dozen processes at the first start.
 UV     := $(BIN)/uv pip install --python $(BIN)/python --quiet --compile-bytecode
 
-.PHONY: help run demo install install-dev test lint types unit lock clean
+.PHONY: help run demo install install-dev web-client test lint types unit lock clean
 
 help:           ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -17,8 +17,8 @@ run: install    ## install what is missing, then talk: prints the address to ope
 demo: install   ## the same without models: synthetic engines, ready in seconds
 	@$(BIN)/antiphon up configs/demo.yaml
 
-install: $(VENV)/.run
-install-dev: $(VENV)/.dev
+install: $(VENV)/.run web-client
+install-dev: install $(VENV)/.dev
 
 # pip brings uv, uv brings the rest: both check every file against the hashes in requirements/.
 $(BIN)/uv: requirements/bootstrap.txt
@@ -33,6 +33,10 @@ $(VENV)/.run: $(BIN)/uv requirements/run.txt pyproject.toml
 	@$(UV) --require-hashes -r requirements/run.txt
 	@$(UV) --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# The page joins rooms with it; without it the page goes on by its WebSocket, so nothing here may fail.
+web-client: $(VENV)/.run
+	@$(BIN)/python -m serve_app.web_client
 
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	@echo "Installing what the tests need …"
@@ -57,5 +61,5 @@ lock: $(BIN)/uv ## write requirements/ anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 --extra dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
 	@printf 'pip\nsetuptools\nuv\n' | $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 - -o requirements/bootstrap.txt
 
-clean:          ## remove the virtual environment
-	rm -rf $(VENV)
+clean:          ## remove the virtual environment, and what was fetched for the page
+	rm -rf $(VENV) serve_app/web/vendor

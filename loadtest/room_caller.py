@@ -35,7 +35,8 @@ class RoomCaller:
 
     `attributes` are set on the caller once it is in the room (with a ticket of the token endpoint, ask for them there).
     `on_event` sees final transcripts, timelines, states and errors under the names that they have on the Realtime
-    socket. With `replacement_s` the call outlives an agent that leaves and is replaced within that time.
+    socket. With `replacement_s` the call outlives an agent that leaves and is replaced within that time. A `bystander`
+    is somebody else's guest: the agent does not listen to it.
     Raises `CallFailed` and its subclasses, from whatever is awaited when the call fails.
     """
 
@@ -47,6 +48,7 @@ class RoomCaller:
         on_event: Callable[[Event], None] | None = None,
         agent_timeout_s: float = AGENT_TIMEOUT_S,
         replacement_s: float = 0.0,
+        bystander: bool = False,
     ) -> None:
         self.recording = Recording()
         self.listener = Listener(self.recording.agent)
@@ -54,6 +56,7 @@ class RoomCaller:
         self._ticket, self._attributes = ticket, dict(attributes or {})
         self._on_event = on_event or (lambda event: None)
         self._agent_timeout_s, self._replacement_s = agent_timeout_s, replacement_s
+        self._bystander = bystander
         self._mouth = Mouth(ROOM_FRAME_SAMPLES)
         self._sent_frames = 0
         self.said_at = 0  # where in the recording the last `say` begins
@@ -65,7 +68,7 @@ class RoomCaller:
         sender = Sender("microphone", self._frame)
         self.line = RoomLine(self._ticket, sender, self.listener, self._receive, self._replacement_s)
         try:
-            await self.line.join(self._attributes, self._agent_timeout_s)
+            await self.line.join(self._attributes, self._agent_timeout_s, heard=not self._bystander)
         except BaseException:
             await self.line.leave()
             raise

@@ -60,8 +60,9 @@ class RoomLine:
         self._hearing: dict[str, asyncio.Task[None]] = {}  # by the track's sid
         self._changed = asyncio.Event()
 
-    async def join(self, attributes: Mapping[str, str], agent_timeout_s: float) -> None:
-        """Until both hear each other. Raises `CallFailed` and its subclasses."""
+    async def join(self, attributes: Mapping[str, str], agent_timeout_s: float, *, heard: bool = True) -> None:
+        """Until both hear each other; where nobody will listen (not `heard`), until the agent is heard. Raises
+        `CallFailed` and its subclasses."""
         for name, handler in self._handlers().items():
             self.room.on(name, handler)
         self._called_s = time.monotonic()
@@ -71,7 +72,7 @@ class RoomLine:
             self._consider(participant)
         try:
             async with asyncio.timeout(agent_timeout_s):
-                await outlast(self._meet_agent(attributes), {self.lost})
+                await outlast(self._meet_agent(attributes, heard), {self.lost})
         except TimeoutError as alone:
             raise NobodyThere(f"{self._who_is_missing()} within {agent_timeout_s:g} s") from alone
         self.joining.ready_ms = self._since_ms()
@@ -109,13 +110,14 @@ class RoomLine:
         except rtc.ConnectError as refused:
             raise why_not_connected(self._ticket.url, refused.message) from refused
 
-    async def _meet_agent(self, attributes: Mapping[str, str]) -> None:
+    async def _meet_agent(self, attributes: Mapping[str, str], heard: bool) -> None:
         if attributes:
             await self.room.local_participant.set_attributes(dict(attributes))
         publication = await self._sender.publish(self.room)
         self._listener.started_s = time.monotonic()
         self._start(self._sender.run(self._listener.started_s))
-        await publication.wait_for_subscription()
+        if heard:
+            await publication.wait_for_subscription()
         await self._until(lambda: self.track is not None and self._agent_state() != "initializing")
 
     def _agent_state(self) -> str | None:

@@ -31,11 +31,15 @@ READ_S = 1.0
 
 @dataclass(slots=True)
 class Reserved:
-    """A place taken for a room that is not joined yet."""
+    """A place taken for a room. `task` and `room` are there once the agent is on its way."""
 
     hosted: Hosted
     stay: Stay
     badge: Badge
+    task: asyncio.Task[None] | None = None
+    room: LiveKitRoom | None = None
+    dismissed: bool = False
+    """Somebody wants this agent gone: whoever is in the room now gets no other one."""
 
 
 class RoomAgents:
@@ -76,10 +80,16 @@ class RoomAgents:
         """Join, and answer whoever is there. The future is done when the agent can be seen in the room, and has the
         error when it cannot."""
         joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(self._live(reserved, ticket, joined))
+        reserved.task = task = asyncio.create_task(self._live(reserved, ticket, joined))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return joined
+
+    def dismiss(self, reserved: Reserved) -> None:
+        """Leave this room, whatever is going on there."""
+        reserved.dismissed = True
+        if reserved.task is not None:
+            reserved.task.cancel()
 
     async def close(self) -> None:
         """Leave every room."""
@@ -107,6 +117,8 @@ class RoomAgents:
                 joined.set_exception(RoomLost("the room was left before it was joined"))
             joined.exception()  # not everybody who begins a stay waits for it
             self.cancel(reserved)
+            if reserved.dismissed and reserved.room is not None:
+                answered = reserved.room.line.seat.sid
             for tell in self.on_ended:
                 tell(Ended(reserved.stay, answered))
 
@@ -114,7 +126,7 @@ class RoomAgents:
     async def _room(self, reserved: Reserved, ticket: Ticket) -> AsyncIterator[LiveKitRoom]:
         options = self._livekit
         line = RoomLine(ticket, reserved.hosted.name, options.agent_name, self._metronome, options.clean_audio)
-        room = LiveKitRoom(line, return_s=options.return_s)
+        reserved.room = room = LiveKitRoom(line, return_s=options.return_s)
         try:
             try:
                 async with asyncio.timeout(options.connect_s):

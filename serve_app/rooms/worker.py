@@ -42,6 +42,7 @@ class Worker:
         self._places = places
         self._socket: ClientConnection | None = None
         self._accepted: dict[str, tuple[Reserved, asyncio.TimerHandle]] = {}
+        self._followed: dict[str, Reserved] = {}
         self._changed = asyncio.Event()
         self._jobs: set[asyncio.Task[None]] = set()
 
@@ -168,14 +169,16 @@ class Worker:
     async def _follow(self, job_id: str, reserved: Reserved, ticket: Ticket) -> None:
         """Tell LiveKit how the job goes. The stay itself does not depend on this connection."""
         joined = self._agents.begin(reserved, ticket)
+        self._followed[job_id] = reserved
         try:
             await joined
+            await self._update(job_id, pb.JobStatus.JS_RUNNING)
+            await reserved.hosted.over.wait()
+            await self._update(job_id, pb.JobStatus.JS_SUCCESS)
         except RoomLost as lost:
             await self._update(job_id, pb.JobStatus.JS_FAILED, str(lost))
-            return
-        await self._update(job_id, pb.JobStatus.JS_RUNNING)
-        await reserved.hosted.over.wait()
-        await self._update(job_id, pb.JobStatus.JS_SUCCESS)
+        finally:
+            del self._followed[job_id]
 
     async def _update(self, job_id: str, status: int, error: str = "") -> None:
         if self._socket is not None:
@@ -186,8 +189,10 @@ class Worker:
                 log.debug("the server was not told about job %s", job_id)
 
     def _terminated(self, job_id: str) -> None:
-        """The job is over: LiveKit takes the agent out of the room, or has closed it; the room's own events follow."""
+        """Somebody deleted the dispatch or the room. An agent still on its way would make the room anew."""
         log.info("job %s was terminated", job_id)
+        if (reserved := self._followed.get(job_id)) is not None:
+            self._agents.dismiss(reserved)
 
     @staticmethod
     async def _send(socket: ClientConnection, message: pb.WorkerMessage) -> None:

@@ -1,9 +1,9 @@
 // Answers, from a long queue of 24 kHz int16 to the speaker; silent within one render quantum when told to stop.
 //
 // Messages in:  {type: "audio", item, pcm: Int16Array}, {type: "end", item}, {type: "stop"},
-//               {type: "record", on}, {type: "close"}. A message with `ack` is answered by {type: "ack", ack}.
+//               {type: "close"}. A message with `ack` is answered by {type: "ack", ack}.
 // Messages out: started {item, time}, finished {item, playedMs}, stopped {items: [{item, playedMs}]}, underrun,
-//               progress {…counters}, samples {samples: Float32Array}. Times in seconds of the context.
+//               progress {…counters}. Times in seconds of the context.
 import { JitterBuffer } from "./jitter.js";
 import { Resampler } from "./resampler.js";
 
@@ -13,7 +13,6 @@ const QUANTUM_SAMPLES = 128; // what the browser renders at a time
 const MOST_QUEUED_MS = 600_000; // ten minutes; what comes beyond is refused and counted
 const PROGRESS_S = 0.05;
 const FADE_S = 0.002; // against the click of a cut
-const MIRROR_SAMPLES = 2048;
 
 const ms = (samples) => (samples * 1000) / WIRE_RATE_HZ;
 
@@ -28,12 +27,10 @@ class PlaybackProcessor extends AudioWorkletProcessor {
     this.flushed = false; // the resampler's tail is in `ready`
     this.fadingOut = false;
     this.gain = 0;
-    this.level = 0;
     this.underruns = 0;
     this.refused = 0;
     this.playedSamples = 0;
     this.reportedAt = 0;
-    this.mirror = null;
     this.closed = false;
     this.port.onmessage = ({ data }) => this.receive(data);
   }
@@ -42,7 +39,6 @@ class PlaybackProcessor extends AudioWorkletProcessor {
     if (message.type === "audio") this.enqueue(message.item, message.pcm);
     else if (message.type === "end") this.end(message.item);
     else if (message.type === "stop") this.stop();
-    else if (message.type === "record") this.record(message.on);
     else if (message.type === "close") this.closed = true;
     if ("ack" in message) this.port.postMessage({ type: "ack", ack: message.ack });
   }
@@ -84,17 +80,12 @@ class PlaybackProcessor extends AudioWorkletProcessor {
     this.port.postMessage({ type: "stopped", items, time: currentTime });
   }
 
-  record(on) {
-    if (!on && this.mirror) this.flushMirror();
-    this.mirror = on ? { samples: new Float32Array(MIRROR_SAMPLES), filled: 0 } : null;
-  }
-
   process(_inputs, [channels]) {
     const out = channels[0];
     if (this.fadingOut) this.renderFade(out);
     else this.render(out);
     for (const other of channels.slice(1)) other.set(out);
-    this.measure(out);
+    this.report();
     return !this.closed;
   }
 
@@ -184,32 +175,18 @@ class PlaybackProcessor extends AudioWorkletProcessor {
     this.port.postMessage({ type: "finished", item: entry.item, playedMs: ms(entry.played) });
   }
 
-  measure(out) {
-    for (const sample of out) this.level = Math.max(Math.abs(sample), this.level * 0.9995);
-    if (this.mirror) this.mirrorSamples(out);
+  report() {
     if (currentTime - this.reportedAt < PROGRESS_S) return;
     this.reportedAt = currentTime;
     this.port.postMessage({
       type: "progress",
       playing: this.playing,
-      level: this.level,
       underruns: this.underruns,
       refused: this.refused,
       playedMs: ms(this.playedSamples),
       bufferedMs: ms(this.queued),
       targetMs: this.jitter.targetMs,
     });
-  }
-
-  mirrorSamples(out) {
-    this.mirror.samples.set(out, this.mirror.filled);
-    this.mirror.filled += out.length;
-    if (this.mirror.filled + out.length > MIRROR_SAMPLES) this.flushMirror();
-  }
-
-  flushMirror() {
-    this.port.postMessage({ type: "samples", samples: this.mirror.samples.slice(0, this.mirror.filled) });
-    this.mirror.filled = 0;
   }
 }
 

@@ -1,23 +1,18 @@
 // The main thread's side of the playback worklet.
-const MOST_RECORDED_S = 180; // of what was played, for whoever asked for a recording; the newest is dropped
-
 export class Player extends EventTarget {
-  /** `context`: an AudioContext. Events: started, finished, stopped, underrun, progress, each with `detail`. */
-  static async open(context) {
-    await context.audioWorklet.addModule(new URL("playback-processor.js", import.meta.url));
-    return new Player(context);
+  /** Plays into `output`. Events: started, finished, stopped, underrun, progress, each with `detail`. */
+  static async open(output) {
+    await output.context.audioWorklet.addModule(new URL("playback-processor.js", import.meta.url));
+    return new Player(output);
   }
 
-  constructor(context) {
+  constructor(output) {
     super();
-    this.context = context;
-    this.progress = { playing: false, level: 0, underruns: 0, refused: 0, playedMs: 0, bufferedMs: 0, targetMs: 0 };
+    this.progress = { playing: false, underruns: 0, refused: 0, playedMs: 0, bufferedMs: 0, targetMs: 0 };
     this.pending = new Set(); // items given and not yet finished or stopped
-    this.recorded = [];
-    this.recordedSamples = 0;
-    this.node = new AudioWorkletNode(context, "antiphon-playback", { numberOfInputs: 0, outputChannelCount: [1] });
+    this.node = new AudioWorkletNode(output.context, "antiphon-playback", { numberOfInputs: 0, outputChannelCount: [1] });
     this.node.port.onmessage = ({ data }) => this._receive(data);
-    this.node.connect(context.destination);
+    this.node.connect(output.node);
   }
 
   /** Queue some more of an answer: Int16Array[n] at 24 kHz, given away. */
@@ -41,40 +36,15 @@ export class Player extends EventTarget {
     return this.pending.size > 0;
   }
 
-  record(on) {
-    if (on) {
-      this.recorded = [];
-      this.recordedSamples = 0;
-    }
-    this.node.port.postMessage({ type: "record", on });
-  }
-
-  /** {samples: Float32Array, rate_hz} of what was played since `record(true)`. */
-  recording() {
-    const samples = new Float32Array(this.recordedSamples);
-    let first = 0;
-    for (const block of this.recorded) {
-      samples.set(block, first);
-      first += block.length;
-    }
-    return { samples, rate_hz: this.context.sampleRate };
-  }
-
+  /** The processor ends by itself, after the fade of what was sounding. */
   close() {
+    this.stop();
     this.node.port.postMessage({ type: "close" });
-    this.node.disconnect();
   }
 
   _receive(message) {
     if (message.type === "progress") this.progress = message;
     if (message.type === "finished") this.pending.delete(message.item);
-    if (message.type === "samples") this._keep(message.samples);
-    else this.dispatchEvent(new CustomEvent(message.type, { detail: message }));
-  }
-
-  _keep(samples) {
-    if (this.recordedSamples > MOST_RECORDED_S * this.context.sampleRate) return;
-    this.recorded.push(samples);
-    this.recordedSamples += samples.length;
+    this.dispatchEvent(new CustomEvent(message.type, { detail: message }));
   }
 }

@@ -49,10 +49,12 @@ def bare(text: str) -> str:
 
 
 @asynccontextmanager
-async def in_room(system: System, room: str | None = None, **metadata: Any) -> AsyncIterator[RoomCaller]:
+async def in_room(
+    system: System, room: str | None = None, *, replacement_s: float = 0.0, **metadata: Any
+) -> AsyncIterator[RoomCaller]:
     """A caller with a ticket that was made without Antiphon, which calls the agent."""
     ticket = keys(system).dispatching(room or a_room(), metadata)
-    async with RoomCaller(ticket, agent_timeout_s=PATIENCE_S) as caller:
+    async with RoomCaller(ticket, agent_timeout_s=PATIENCE_S, replacement_s=replacement_s) as caller:
         yield caller
 
 
