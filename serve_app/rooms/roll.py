@@ -17,12 +17,14 @@ class Stay:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an ingress replica says about itself, whenever it changes. `calls`: all it hosts, rooms or not."""
+    """What an ingress replica says about itself, whenever it changes. `calls`: all it hosts, rooms or not. Reports may
+    overtake each other: of one replica's, the one with the highest `number` is the latest."""
 
     replica: str
     free: int
     stays: tuple[Stay, ...] = ()
     calls: tuple[str, ...] = ()
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,13 @@ class Roll:
     def __init__(self) -> None:
         self._reports: dict[str, Report] = {}
         self._placed: dict[str, _Placed] = {}
+        self._answered: dict[str, set[str]] = {}
         self.unattended: dict[str, Unattended] = {}
 
     def report(self, report: Report) -> None:
+        latest = self._reports.get(report.replica)
+        if latest is not None and latest.number > report.number:
+            return
         self._reports[report.replica] = report
         for stay in report.stays:
             self._placed.pop(stay.room, None)
@@ -91,13 +97,21 @@ class Roll:
         self._placed = {room: placed for room, placed in self._placed.items() if placed.replica != replica}
         stays = report.stays if report else ()
         for stay in stays:
-            self.unattended[stay.room] = Unattended(Join(stay.room, stay.metadata, stay.caller, stay.identity))
+            join = Join(stay.room, stay.metadata, stay.caller, stay.identity)
+            self.unattended[stay.room] = Unattended(join, self.answered(stay.room))
         return stays
 
     def ended(self, ended: Ended) -> None:
-        """A later caller of this room gets an agent again, whoever they are."""
+        """A later caller of this room gets an agent again, whoever they are. One who joined in vain blocks nobody."""
         stay = ended.stay
-        self.unattended[stay.room] = Unattended(Join(stay.room, stay.metadata), {ended.answered} - {None})  # type: ignore[arg-type]
+        self._placed.pop(stay.room, None)
+        if ended.answered is not None:
+            self._answered.setdefault(stay.room, set()).add(ended.answered)
+        self.unattended[stay.room] = Unattended(Join(stay.room, stay.metadata), self.answered(stay.room))
+
+    def answered(self, room: str) -> set[str]:
+        """The sids of callers whose calls ended for good, in this agent's stay or an earlier one."""
+        return set(self._answered.get(room, ()))
 
     def host(self, room: str, now_s: float) -> str | None:
         """The replica that hosts this room, or was just told to."""
@@ -111,11 +125,12 @@ class Roll:
         return next((replica for replica, report in self._reports.items() if call in report.calls), None)
 
     def claim(self, room: str, replica: str, now_s: float) -> bool:
-        """This replica is about to join the room. False: somebody does already."""
-        if self.host(room, now_s) is not None:
-            return False
-        self._placed[room] = _Placed(replica, now_s + PLACED_S)
-        return True
+        """This replica is about to join the room. False: another one does, or did already."""
+        host = self.host(room, now_s)
+        if host is None:
+            self._placed = {name: placed for name, placed in self._placed.items() if placed.until_s > now_s}
+            self._placed[room] = _Placed(replica, now_s + PLACED_S)
+        return host in (None, replica)
 
     def roomiest(self, now_s: float) -> str | None:
         """The replica with the most free places, counting those that were just given away; None when all are full."""
@@ -128,3 +143,4 @@ class Roll:
         """These rooms are all that there are."""
         there = set(rooms)
         self.unattended = {room: left for room, left in self.unattended.items() if room in there}
+        self._answered = {room: sids for room, sids in self._answered.items() if room in there}
