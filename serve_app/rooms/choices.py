@@ -32,15 +32,23 @@ class Choices:
     loopback: bool = False
 
 
+def parse(text: str | bytes) -> object:
+    """What this JSON means. Raises ValueError or RecursionError, also for half a surrogate pair, which Python reads
+    and nobody can be sent."""
+    found = json.loads(text)
+    json.dumps(found, ensure_ascii=False).encode()
+    return found
+
+
 def read_metadata(metadata: str, field: str = "metadata") -> dict[str, object]:
     """The object in a dispatch's metadata; empty text is an empty one. Raises BadRequest that says where it is wrong,
     `field` being the name of the whole."""
-    if len(metadata.encode()) > MAX_METADATA_BYTES:
+    if len(metadata.encode(errors="surrogatepass")) > MAX_METADATA_BYTES:
         raise BadRequest(f"'{field}' has more than {MAX_METADATA_BYTES} bytes.", field=field, code="too_long")
     if not metadata.strip():
         return {}
     try:
-        found = json.loads(metadata)
+        found = parse(metadata)
     except (ValueError, RecursionError):
         raise BadRequest(f"'{field}' must be a JSON object.", field=field, code="invalid_json") from None
     if not isinstance(found, dict):

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from deployments.errors import BadRequest
-from serve_app.rooms.choices import MAX_METADATA_BYTES, read_metadata
+from serve_app.rooms.choices import MAX_METADATA_BYTES, parse, read_metadata
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_NAME_CHARS = 256
@@ -61,7 +61,7 @@ def _object(body: bytes) -> dict[str, Any]:
     if not body.strip():
         return {}
     try:
-        asked = json.loads(body)
+        asked = parse(body)
     except (ValueError, RecursionError):
         raise BadRequest("The request must be a JSON object.", code="invalid_json") from None
     if not isinstance(asked, dict):
@@ -69,14 +69,15 @@ def _object(body: bytes) -> dict[str, Any]:
     return asked
 
 
-def _text(asked: Mapping[str, Any], name: str, longest: int) -> str:
-    value = asked.get(name)
+def _text(asked: Mapping[str, Any], name: str, longest: int, within: str = "") -> str:
+    """`within`: the path of what `asked` is."""
+    value, where = asked.get(name), f"{within}{name}"
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise BadRequest(f"'{name}' must be a string.", field=name, code="invalid_type")
+        raise BadRequest(f"'{where}' must be a string.", field=where, code="invalid_type")
     if len(value) > longest:
-        raise BadRequest(f"'{name}' has more than {longest} characters.", field=name, code="too_long")
+        raise BadRequest(f"'{where}' has more than {longest} characters.", field=where, code="too_long")
     return value
 
 
@@ -106,16 +107,13 @@ def _config(value: Any) -> dict[str, Any]:
             where = f"room_config.{name}"
             raise BadRequest(f"'{where}' is not a client's to choose.", field=where, code="not_allowed")
     for name in ("empty_timeout", "departure_timeout", "max_participants"):
-        number = value.get(name, 0)
+        number = 0 if value.get(name) is None else value[name]
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= 86_400:
             where = f"room_config.{name}"
             raise BadRequest(f"'{where}' must be a number from 0 to 86400.", field=where, code="invalid_value")
-    for name in ("name", "metadata"):
-        if not isinstance(value.get(name, ""), str):
-            raise BadRequest(
-                f"'room_config.{name}' must be a string.", field=f"room_config.{name}", code="invalid_type"
-            )
-    return value
+    for name, longest in (("name", MAX_NAME_CHARS), ("metadata", MAX_METADATA_BYTES)):
+        _text(value, name, longest, "room_config.")
+    return {name: given for name, given in value.items() if given is not None}
 
 
 def _agent_metadata(agents: Any, agent_name: str) -> str:
@@ -130,10 +128,11 @@ def _agent_metadata(agents: Any, agent_name: str) -> str:
         where = f"room_config.agents[{index}]"
         for name in agent:
             if name not in ("agent_name", "metadata"):
-                raise BadRequest(f"'{where}.{name}' is not a client's to choose.", field=f"{where}.{name}")
+                path = f"{where}.{name}"
+                raise BadRequest(f"'{path}' is not a client's to choose.", field=path, code="not_allowed")
         if agent.get("agent_name", agent_name) != agent_name:
             message = f"The only agent here is '{agent_name}'."
             raise BadRequest(message, field=f"{where}.agent_name", code="not_allowed")
-        found = _text(agent, "metadata", MAX_METADATA_BYTES)
+        found = _text(agent, "metadata", MAX_METADATA_BYTES, f"{where}.")
         read_metadata(found, f"{where}.metadata")
     return found
