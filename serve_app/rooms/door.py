@@ -9,13 +9,13 @@ from fastapi.responses import JSONResponse
 
 from deployments.errors import BadRequest
 from serve_app.options import LiveKitOptions
-from serve_app.rooms.agents import RoomAgents
+from serve_app.rooms.agents import Reserved, RoomAgents
 from serve_app.rooms.attendance import Attendance
 from serve_app.rooms.request import MAX_BODY_BYTES, TokenRequest, read_request
 from serve_app.rooms.roll import Join
 from serve_app.rooms.server import LiveKitServer, with_scheme
 from serve_app.rooms.worker import Worker
-from serve_app.transports.livekit_line import RoomLost, Ticket
+from serve_app.transports.livekit_line import AlreadyAttended, RoomLost, Ticket
 
 log = logging.getLogger("antiphon.rooms")
 
@@ -71,16 +71,29 @@ class TokenDoor:
         room = asked.room_name
         if room in self._agents.stays:
             return True
-        if not await self._attendance.claim(room, self._replica):
-            return True
         reserved = self._agents.reserve(room, asked.agent_metadata)
         if reserved is None:
             return await self._attendance.place(Join(room, asked.agent_metadata))
-        joined = self._agents.begin(reserved, Ticket(self._server.url, self._server.agent_token(room, reserved.badge)))
-        await asyncio.wait([joined], timeout=AHEAD_S)
-        if joined.done():
-            joined.result()
+        if await self._is_ours(reserved):
+            await self._join(reserved, self._server.agent_token(room, reserved.badge, asked))
         return True
+
+    async def _is_ours(self, reserved: Reserved) -> bool:
+        """The place is taken before the room is claimed: a claim that nobody uses would keep others away."""
+        ours = False
+        try:
+            ours = await self._attendance.claim(reserved.stay.room, self._replica)
+        finally:
+            if not ours:
+                self._agents.cancel(reserved)
+        return ours
+
+    async def _join(self, reserved: Reserved, token: str) -> None:
+        """Go there, and wait a little for having come. Raises RoomLost."""
+        joined = self._agents.begin(reserved, Ticket(self._server.url, token))
+        await asyncio.wait([joined], timeout=AHEAD_S)
+        if joined.done() and not isinstance(joined.exception(), AlreadyAttended):
+            joined.result()
 
 
 async def _body(request: Request) -> bytes:
