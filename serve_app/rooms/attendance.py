@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
 
 from deployments.errors import AntiphonError
 from serve_app.remotes import Remote
@@ -25,6 +27,8 @@ class Attendance:
         self._report = report
         self._obey = obey
         self._changed = asyncio.Event()
+        self._telling = asyncio.Lock()  # what has ended is told before the report that does not have it any more
+        self._numbers = count(1)
 
     async def run(self) -> None:
         """For ever: keep the line open, and the keeper informed."""
@@ -39,26 +43,40 @@ class Attendance:
     async def _hold_line(self) -> None:
         wait_s = RETRY_S[0]
         while True:
-            orders = self._keeper.stream("attend", self._report())
+            orders = self._keeper.stream("attend", self._latest())
             try:
                 async with contextlib.aclosing(orders):
                     async for order in orders:
                         wait_s = RETRY_S[0]
-                        self._obey(order)
+                        self._carry_out(order)
             except AntiphonError as broken:
                 log.warning("the line to the room keeper broke: %s", broken)
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, RETRY_S[1])
 
+    def _carry_out(self, order: Order) -> None:
+        try:
+            self._obey(order)
+        except Exception:  # one that cannot be obeyed must not cost us the line: without it we count as dead
+            log.exception("could not obey %s", order)
+
+    def _latest(self) -> Report:
+        return replace(self._report(), number=next(self._numbers))
+
     async def _keep_informed(self) -> None:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            await self._ask("report", self._report())
+            async with self._telling:
+                known = await self._ask("report", self._latest())
+            if known is not True:  # nobody took it: told again, when the line is open
+                await asyncio.sleep(RETRY_S[0])
+                self._changed.set()
 
     async def ended(self, ended: Ended) -> None:
         """Tell that a stay is over, before the report that does not have it any more."""
-        await self._ask("ended", ended)
+        async with self._telling:
+            await self._ask("ended", ended)
 
     async def claim(self, room: str, replica: str) -> bool:
         """May we join this room? Yes, where nobody can say."""

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from livekit.protocol.models import ParticipantInfo, Room
@@ -71,9 +72,12 @@ class RoomKeeper:
             self._place(Join(stay.room, stay.metadata, stay.caller, stay.identity))
             self._run_errand(self._server.remove(stay.room, stay.identity))
 
-    async def report(self, report: Report) -> None:
-        if report.replica in self._lines:
+    async def report(self, report: Report) -> bool:
+        """False: this replica does not attend."""
+        attends = report.replica in self._lines
+        if attends:
             self._roll.report(report)
+        return attends
 
     async def ended(self, ended: Ended) -> None:
         self._roll.ended(ended)
@@ -141,9 +145,14 @@ class RoomKeeper:
             now_s = time.monotonic()
             if not room.num_participants or self._roll.host(room.name, now_s) is not None:
                 continue
-            left = self._roll.unattended.get(room.name) or await self._wanted(room, now_s)
-            if left is not None and await self._needs_agent(room.name, left):
-                self._place(left.join)
+            try:
+                left = self._roll.unattended.get(room.name) or await self._wanted(room, now_s)
+                join = None if left is None else await self._needed(room.name, left)
+            except ServerGone as closed:  # this room, since we looked; else the next round finds out
+                log.debug("room %s does not answer: %s", room.name, closed)
+                continue
+            if join is not None:
+                self._place(join)
 
     async def _wanted(self, room: Room, now_s: float) -> Unattended | None:
         """A room that we know nothing of: does it want our agent?"""
@@ -154,17 +163,24 @@ class RoomKeeper:
         if metadata is None:
             self._unwanted[room.name] = now_s + RECHECK_S
             return None
-        return Unattended(Join(room.name, metadata))
+        return Unattended(Join(room.name, metadata), self._roll.answered(room.name))
 
-    async def _needs_agent(self, room: str, left: Unattended) -> bool:
-        """Somebody is there to be answered, and nobody of ours who does. A dead agent is listed for some seconds."""
-        people = await self._server.participants(room)
+    async def _needed(self, room: str, left: Unattended) -> Join | None:
+        """What to tell an agent where somebody is there to be answered, and nobody of ours who does. A dead agent is
+        listed for some seconds. Where somebody else was answered already, the agent must know whom to look for."""
+        people = sorted(await self._server.participants(room), key=lambda person: person.joined_at_ms)
         agents = {person.identity for person in people if self._is_ours(person)} - {left.join.instead_of}
-        callers = {person.sid for person in people if person.kind not in _NO_CALLERS} - left.answered
-        return bool(callers) and not agents
+        callers = [person for person in people if person.kind not in _NO_CALLERS]
+        waiting = [person.identity for person in callers if person.sid not in left.answered]
+        if agents or not waiting:
+            return None
+        caller = left.join.caller if left.join.caller in waiting else None
+        return replace(left.join, caller=caller or (waiting[0] if len(waiting) < len(callers) else None))
 
     def _is_ours(self, person: ParticipantInfo) -> bool:
-        return person.attributes.get(AGENT) == self._options.agent_name
+        """Attributes are anybody's to set; the kind is in the token."""
+        ours = person.attributes.get(AGENT) == self._options.agent_name
+        return ours and person.kind == ParticipantInfo.Kind.AGENT
 
     async def __del__(self) -> None:
         self._sweeping.cancel()

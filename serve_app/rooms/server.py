@@ -65,10 +65,13 @@ class LiveKitServer:
         """For registering as an agent worker."""
         return self._token().with_grants(api.VideoGrants(agent=True)).to_jwt()
 
-    def agent_token(self, room: str, badge: Badge) -> str:
-        """For an agent that joins without a job of LiveKit's."""
+    def agent_token(self, room: str, badge: Badge, asked: TokenRequest | None = None) -> str:
+        """For an agent that joins without a job of LiveKit's. Where it comes before its caller, the room is made as
+        they `asked`: a configuration acts only when a room is made."""
         grants = api.VideoGrants(room_join=True, room=room, agent=True, can_update_own_metadata=True)
         token = self._token().with_identity(badge.identity).with_kind("agent").with_grants(grants)
+        if asked is not None:
+            token = _configured(token, asked)
         return token.with_attributes(dict(badge.attributes)).with_ttl(AGENT_TOKEN_TTL).to_jwt()
 
     def caller_token(self, asked: TokenRequest) -> str:
@@ -77,11 +80,7 @@ class LiveKitServer:
         grants = api.VideoGrants(room_join=True, room=asked.room_name, can_update_own_metadata=True)
         token = self._token().with_identity(asked.participant_identity).with_name(asked.participant_name)
         token = token.with_metadata(asked.participant_metadata).with_attributes(dict(asked.participant_attributes))
-        if asked.room_config:
-            try:
-                token = token.with_room_config(ParseDict(dict(asked.room_config), RoomConfiguration()))
-            except ParseError as wrong:
-                raise BadRequest(f"'room_config' is wrong: {wrong}", field="room_config") from wrong
+        token = _configured(token, asked)
         return token.with_grants(grants).with_ttl(timedelta(seconds=self._options.token_ttl_s)).to_jwt()
 
     def _token(self) -> api.AccessToken:
@@ -125,3 +124,12 @@ class LiveKitServer:
     async def close(self) -> None:
         if self._api is not None:
             await self._api.aclose()
+
+
+def _configured(token: api.AccessToken, asked: TokenRequest) -> api.AccessToken:
+    if not asked.room_config:
+        return token
+    try:
+        return token.with_room_config(ParseDict(dict(asked.room_config), RoomConfiguration()))
+    except ParseError as wrong:
+        raise BadRequest(f"'room_config' is wrong: {wrong}", field="room_config") from wrong

@@ -47,6 +47,10 @@ class RoomLost(Exception):
     """The room could not be joined, or there is another agent in it already. The message says which."""
 
 
+class AlreadyAttended(RoomLost):
+    """Another agent of ours is in the room."""
+
+
 class RoomLine:
     """Used by one call. `open` joins, `close` leaves; every task in between is awaited by `close`."""
 
@@ -78,7 +82,7 @@ class RoomLine:
             raise RoomLost(f"the room cannot be joined: {failed}") from failed
         hear_only_own(self.room)
         if other := self._other_agent():
-            raise RoomLost(f"{other} is there already")
+            raise AlreadyAttended(f"{other} is there already")
         self._spawn(self._follow())
         publication = await self.room.local_participant.publish_track(self.speaker.track, _PUBLISHED)
         self.teller = Teller(self.room.local_participant, publication.sid)
