@@ -1,8 +1,10 @@
 """What processes of this machine use: processor time, memory, threads, files. For benchmarks beside the server."""
 
-from collections.abc import Callable, Iterable
+import socket
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from loadtest.wire import CallFailed
 
@@ -46,18 +48,29 @@ def usage(processes: Iterable[psutil.Process]) -> Usage:
     return total
 
 
-def ingress_processes() -> list[psutil.Process]:
-    """The replicas that host calls, as Ray names them: `ray::ServeReplica:antiphon:ingress`."""
-    return _where(lambda words: words[0].startswith(INGRESS) and "ingress" in words[0].lower())
+def ingress_processes(url: str) -> list[psutil.Process]:
+    """The replicas that host the calls of the server at this address, those on this machine. Another server's are left
+    out: they are below the nearest process that is above both the door and an ingress."""
+    for door in server_processes(url):
+        with suppress(psutil.Error):
+            for above in door.parents():
+                if found := [process for process in above.children(recursive=True) if _is_ingress(process)]:
+                    return found
+    return []
 
 
 def server_processes(url: str) -> list[psutil.Process]:
-    """Whoever listens at this address on this machine, if it can be seen."""
-    port = int(url.rpartition(":")[2].partition("/")[0])
-    with suppress(psutil.AccessDenied):
-        sockets = psutil.net_connections("tcp")
-        pids = {s.pid for s in sockets if s.status == psutil.CONN_LISTEN and s.laddr and s.laddr.port == port and s.pid}
-        return [psutil.Process(pid) for pid in sorted(pids)]
+    """Whoever listens at this address; nobody where it is not on this machine or cannot be seen."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme in ("wss", "https") else 80)
+    here = {address.address for addresses in psutil.net_if_addrs().values() for address in addresses}
+    with suppress(psutil.AccessDenied, OSError):  # an address that nobody knows is an OSError
+        asked = {str(entry[4][0]) for entry in socket.getaddrinfo(parts.hostname, port)} & here
+        everywhere = {"0.0.0.0", "::"} if asked else set()
+        listening = [each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
+        at = {(address, port) for address in asked | everywhere}
+        pids = {each.pid for each in listening if tuple(each.laddr) in at and each.pid}
+        return by_id(sorted(pids))
     return []
 
 
@@ -65,11 +78,9 @@ def by_id(pids: Iterable[int]) -> list[psutil.Process]:
     return [psutil.Process(pid) for pid in pids]
 
 
-def _where(fits: Callable[[list[str]], bool]) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            words = process.cmdline()
-            if words and fits(words):
-                found.append(process)
-    return found
+def _is_ingress(process: psutil.Process) -> bool:
+    """As Ray names them: `ray::ServeReplica:antiphon:ingress`."""
+    with suppress(psutil.Error):
+        words = process.cmdline()
+        return bool(words) and words[0].startswith(INGRESS) and ":ingress" in words[0].removeprefix(INGRESS).lower()
+    return False

@@ -11,6 +11,12 @@ from loadtest.room_ticket import Keys, Ticket, request_ticket
 from loadtest.statistics import Summary, summarise
 from loadtest.wire import CallFailed
 
+HOW_TO_HAVE_KEYS = (
+    "Without --url a server with keys of its own is started for the run. For one that runs, set LIVEKIT_URL, "
+    "LIVEKIT_API_KEY and LIVEKIT_API_SECRET here. `antiphon up` makes keys that nobody knows; where it is started with "
+    "LIVEKIT_API_KEY and LIVEKIT_API_SECRET, and without LIVEKIT_URL, it takes those. It says LIVEKIT_URL after `rooms`"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -28,7 +34,7 @@ class Target:
 
     def need_keys(self, what: str) -> Keys:
         if self.keys is None:
-            raise CallFailed(f"{what} needs LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET")
+            raise CallFailed(f"{what} needs the keys of the LiveKit server. {HOW_TO_HAVE_KEYS}")
         return self.keys
 
 

@@ -32,9 +32,10 @@ async def measure(target: Target, number: int, turns: int, bare: bool) -> Findin
     async with AsyncExitStack() as stack:
         rooms = [fresh("calls") for _ in range(number)]
         agents = await stack.enter_async_context(_bare(target, rooms)) if bare else None
-        watched = {"agent": by_id([agents.pid]) if agents else ingress_processes()}
+        watched = {"agent": by_id([agents.pid]) if agents else ingress_processes(target.url)}
         if target.keys:
             watched["livekit"] = server_processes(target.keys.url)
+        watched = {name: group for name, group in watched.items() if group}  # of those elsewhere nothing is known
         without = await _rates(watched, IDLE_S)  # a ticket calls the agent: before the first one
         if agents:
             await agents.enter()

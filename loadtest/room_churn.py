@@ -53,7 +53,7 @@ async def _look(target: Target, made: int, found: Findings) -> dict[str, Any]:
         while health.get("calls") and time.monotonic() < deadline_s:
             await asyncio.sleep(SPACING_S)
             health = (await client.get(f"{base}/health")).json()
-    processes = ingress_processes()
+    processes = ingress_processes(target.url)
     if not processes:
         raise CallFailed("no process of Antiphon's ingress is seen on this machine: run this where the server runs")
     row = {**asdict(usage(processes)), "tasks": health.get("tasks"), "calls": health.get("calls")}

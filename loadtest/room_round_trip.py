@@ -32,21 +32,21 @@ async def measure(target: Target, number: int) -> Findings:
     rooms = [fresh("echo") for _ in range(-(-number // A_CALL))]
     async with bare_agents(target.need_keys("the comparison with a bare client"), rooms, echo=True) as echoes:
         await echoes.enter()
-        for room in rooms:
-            await _both(target, room, found)
+        for index, room in enumerate(rooms):
+            await _both(target, room, min(A_CALL, number - index * A_CALL), found)
     if (ours := found.summaries()["antiphon_ms"].p50) and (bare := found.summaries()["bare_ms"].p50):
         found.facts["added_p50_ms"] = round(ours - bare, 1)
     return found
 
 
-async def _both(target: Target, room: str, found: Findings) -> None:
+async def _both(target: Target, room: str, number: int, found: Findings) -> None:
     try:
         async with AsyncExitStack() as stack:
             ours = await stack.enter_async_context(RoomCaller(await target.ticket({"loopback": True})))
             await asyncio.sleep(SPACING_S)
             bare = await stack.enter_async_context(RoomCaller(target.need_keys("an echo").ticket(room)))
             await asyncio.sleep(STEADY_S)
-            for _ in range(A_CALL):
+            for _ in range(number):
                 for name, caller in (("antiphon_ms", ours), ("bare_ms", bare)):
                     await _probe(name, caller, found)
     except CallFailed as failed:

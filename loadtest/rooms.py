@@ -3,28 +3,30 @@
 python -m loadtest.rooms {join,round_trip,calls,churn,stop} [-n N] [--url URL | --config CONFIG] [--out reports/]
 
 Prints a table with p50, p90, p95, max and n, saves JSON and a picture, and ends with one line of JSON. Without --url a
-server is started for the run. Where the LiveKit server's keys are needed, they come from LIVEKIT_URL, LIVEKIT_API_KEY
-and LIVEKIT_API_SECRET. No time makes it fail.
+server is started for the run, with a LiveKit server whose keys are known. With --url, where those keys are needed, they
+come from LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET. No time makes it fail.
 """
 
 import argparse
 import asyncio
 import importlib
 import json
+import secrets
 import sys
-from collections.abc import Coroutine, Sequence
-from contextlib import nullcontext
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from loadtest.room_bench import Findings, Target, write
-from loadtest.room_ticket import Keys
-from loadtest.server import started
+from loadtest.room_ticket import Keys, fresh
+from loadtest.server import free_port, started_with_rooms
+from loadtest.speech import resolved_settings
 from loadtest.wire import CallFailed
 
 BENCHMARKS = {
     "join": ("from connecting to the agent's track, by both ways into a room", 20),
-    "round_trip": ("the agent's echo beside that of a bare client (needs call.allow_loopback)", 48),
+    "round_trip": ("the agent's echo beside that of a bare client; with --url it needs call.allow_loopback there", 48),
     "calls": ("many calls at once: turns, smoothness, and what a call costs", 8),
     "churn": ("calls in a row: what stays behind in the process that hosts them", 30),
     "stop": ("from the order to stop to the agent's last sound", 20),
@@ -36,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
     for name, (what, number) in BENCHMARKS.items():
         command = commands.add_parser(name, help=what, description=what)
-        command.add_argument("-n", type=int, default=number, help="how many (%(default)s)")
+        command.add_argument("-n", type=_positive, metavar="N", default=number, help="how many (%(default)s)")
         command.add_argument("--url", help="a server that runs already, with the settings of --config")
         demo = Path("configs/demo.yaml")
         command.add_argument("--config", type=Path, default=demo, help="else one is started with these (%(default)s)")
@@ -44,9 +46,29 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--speech", type=Path, metavar="DIR", help="recordings to say, in place of the usual ones")
         command.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="(%(default)s)")
     calls = commands.choices["calls"]
-    calls.add_argument("--turns", type=int, default=4, help="in each call (%(default)s)")
+    calls.add_argument("--turns", type=_positive, metavar="N", default=4, help="in each call (%(default)s)")
     calls.add_argument("--bare", action="store_true", help="call a bare LiveKit client, not the server")
     return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, not {text!r}")
+    return int(text)
+
+
+@contextmanager
+def _target(args: argparse.Namespace) -> Iterator[Target]:
+    """The server that runs already, or one that is started; with --bare none is needed."""
+    given = Keys.from_environment()
+    if args.url or getattr(args, "bare", False):
+        yield Target(args.url or "", args.config, args.speech, args.api_key, given)
+        return
+    own = None
+    if json.loads(resolved_settings(args.config))["livekit"]["url"] is None:
+        own = Keys(f"ws://127.0.0.1:{free_port()}", fresh("key"), secrets.token_hex(32))
+    with started_with_rooms(args.config, own, {"ANTIPHON_CALL__ALLOW_LOOPBACK": "true"}) as url:
+        yield Target(url, args.config, args.speech, args.api_key, own or given)
 
 
 def _work(args: argparse.Namespace, target: Target) -> Coroutine[Any, Any, Findings]:
@@ -59,14 +81,14 @@ def _work(args: argparse.Namespace, target: Target) -> Coroutine[Any, Any, Findi
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 1 where nothing could be measured, 2 where there is no server or no speech; a time never decides."""
     args = _parser().parse_args(argv)
-    needs_server = not (args.url or getattr(args, "bare", False))
     try:
-        with started(args.config) if needs_server else nullcontext(args.url or "") as url:
-            target = Target(url, args.config, args.speech, args.api_key, Keys.from_environment())
+        with _target(args) as target:
             found = asyncio.run(_work(args, target))
     except CallFailed as wrong:
         print(f"loadtest.rooms: {wrong}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     print(json.dumps(write(args.out, found)), flush=True)
     return 0 if any(found.values.values()) else 1
 

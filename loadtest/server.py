@@ -1,42 +1,67 @@
 """A server of one's own for a benchmark: `antiphon up`, as a person would start it, and stopped again."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
+from loadtest.room_ticket import Keys
 from loadtest.wire import NobodyThere
 
-START_S, STOP_S = 600.0, 60.0  # the first start may download models
+START_S, STOP_S = 900.0, 60.0  # the first start may download models, and build a LiveKit server
 
 
 @contextmanager
 def started(config: Path) -> Iterator[str]:
-    """Its address, `http://127.0.0.1:PORT`, when it is ready. Raises `NobodyThere` when it does not get so far."""
+    """Its address, `http://127.0.0.1:PORT`, when it is ready; it has no rooms. Raises `NobodyThere` when it does not
+    get so far."""
+    with _up(config, ["--no-livekit"], {}, rooms=False) as url:
+        yield url
+
+
+@contextmanager
+def started_with_rooms(config: Path, keys: Keys | None, settings: Mapping[str, str]) -> Iterator[str]:
+    """The same, when rooms can be joined. `keys`: of the LiveKit server that is started with it, whose port on this
+    machine is free; None where the settings name a server. `settings`: more of them, as variables."""
+    words, variables = [], dict(settings)
+    if keys is not None:
+        words = ["--livekit-port", keys.url.rpartition(":")[2]]
+        variables["ANTIPHON_LIVEKIT__API_KEY"] = keys.api_key
+        variables["ANTIPHON_LIVEKIT__API_SECRET"] = keys.api_secret
+    with _up(config, words, variables, rooms=True) as url:
+        yield url
+
+
+@contextmanager
+def _up(config: Path, words: list[str], variables: Mapping[str, str], *, rooms: bool) -> Iterator[str]:
     port = free_port()
-    command = [sys.executable, "-m", "serve_app.cli", "up", str(config), "--port", str(port)]
-    process = subprocess.Popen(command, stdout=sys.stderr, start_new_session=True)
+    command = [sys.executable, "-m", "serve_app.cli", "up", str(config), "--port", str(port), *words]
+    process = subprocess.Popen(command, stdout=sys.stderr, start_new_session=True, env={**os.environ, **variables})
     try:
         url = f"http://127.0.0.1:{port}"
-        _wait_until_ready(process, url)
+        _wait_until_ready(process, url, rooms)
         yield url
     finally:
         _stop(process)
 
 
-def is_ready(url: str) -> bool:
-    """Can every model behind this address answer?"""
+def readiness(url: str) -> Mapping[str, Any] | None:
+    """What the server at this address says of itself when every model behind it can answer; else None."""
     try:
-        return httpx.get(f"{url}/ready", timeout=5, trust_env=False).is_success
+        answer = httpx.get(f"{url}/ready", timeout=5, trust_env=False)
     except httpx.HTTPError:
-        return False
+        return None
+    said = json.loads(answer.text) if answer.is_success else None
+    return said if isinstance(said, dict) else None
 
 
 def free_port() -> int:
@@ -46,19 +71,22 @@ def free_port() -> int:
     return port
 
 
-def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
+def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str, rooms: bool) -> None:
     deadline = time.monotonic() + START_S
-    while not is_ready(url):
+    while (said := readiness(url)) is None or (rooms and said["rooms"]["state"] != "connected"):
+        if said is not None and said["rooms"]["state"] == "off":
+            raise NobodyThere("`antiphon up` has no rooms; its lines above say why")
         if process.poll() is not None:
             raise NobodyThere(f"`antiphon up` ended with exit code {process.returncode}; its last lines say why")
         if time.monotonic() > deadline:
-            raise NobodyThere(f"`antiphon up` was not ready after {START_S:g} s")
+            detail = f": {said['rooms']['detail']}" if said else ""
+            raise NobodyThere(f"`antiphon up` was not ready after {START_S:g} s{detail}")
         time.sleep(0.2)
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     """As Ctrl-C would; what does not end by itself is killed with all that it started."""
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
     try:
         process.wait(STOP_S)
     except subprocess.TimeoutExpired:

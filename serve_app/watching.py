@@ -1,5 +1,6 @@
 """What `antiphon up` does while the system starts, runs, and comes to its end: it looks, and says what it sees."""
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -16,7 +17,8 @@ START_S = 300.0
 READY_POLL_S = 0.2
 WATCH_POLL_S = 1.0
 TAIL_LINES = 20
-DRAIN_POLL_S = 1.0
+ROOMS_S = 5.0
+"""After so long it is said why rooms cannot be joined yet."""
 ANSWER_S = 15.0
 """The ingress says how many calls are left at once; one that is silent for so long is not waited for."""
 
@@ -51,6 +53,7 @@ class Watcher:
         """Until GET /ready says so. Raises StartFailed with the reason that Serve or a replica gives."""
         deadline = time.monotonic() + START_S
         running = False
+        told: tuple[str, ...] = ()
         while time.monotonic() < deadline:
             event = self.supervisor.event(READY_POLL_S)
             self._take(event)
@@ -58,7 +61,9 @@ class Watcher:
             if running and (state := self._look()) is not None:
                 if not state.missing:
                     return
-                self.say(f"waiting for: {', '.join(state.missing)}")
+                if state.missing != told:
+                    told = state.missing
+                    self.say(f"waiting for: {', '.join(told)}")
         raise StartFailed(f"not ready after {START_S:g} s")
 
     def _take(self, event: dict[str, Any]) -> None:
@@ -84,8 +89,10 @@ class Watcher:
             self.state = state
         return state
 
-    def watch(self, rooms_line: str | None) -> int:
-        """Until it ends by itself, which it should not. `rooms_line` is said once rooms can be joined."""
+    def watch(self, rooms_line: str | None, *, complain: bool = False) -> int:
+        """Until it ends by itself, which it should not. `rooms_line` is said once rooms can be joined; where that
+        takes long and nobody else does (`complain`), it is said why."""
+        complain_s = time.monotonic() + ROOMS_S if complain else math.inf
         while True:
             event = self.supervisor.event(WATCH_POLL_S)
             if "ended" in event:
@@ -93,28 +100,38 @@ class Watcher:
                 for line in self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]:
                     print(f"  {line}", file=sys.stderr)
                 return 1
-            if rooms_line is not None and (state := self._look()) is not None and state.rooms == "connected":
+            if rooms_line is None or (state := self._look()) is None:
+                continue
+            if state.rooms == "connected":
                 self.say(rooms_line)
                 rooms_line = None
+            elif time.monotonic() >= complain_s:
+                self.say(f"no rooms yet: {state.detail}; it is tried on, and --no-livekit goes without")
+                complain_s = math.inf
 
     def drain(self, limit_s: float) -> None:
         """No new calls, and those under way go on to their end, for `limit_s` at most. A signal breaks it off."""
-        deadline = time.monotonic() + limit_s
+        now_s = time.monotonic()
+        deadline, answer_by = now_s + limit_s, now_s + ANSWER_S
         told: int | None = None
         self.supervisor.drain()
-        while (left_s := deadline - time.monotonic()) > 0:
-            event = self.supervisor.event(min(ANSWER_S, left_s))
+        while (now_s := time.monotonic()) < min(deadline, answer_by):
+            event = self.supervisor.event(min(deadline, answer_by) - now_s)
+            if "ended" in event or "undrained" in event:
+                self.say(f"stopping at once: {event.get('undrained', 'Ray ended unexpectedly')}")
+                return
             if "calls" not in event:
-                if not event or "ended" in event or "undrained" in event:
-                    self.say(f"stopping at once: {event.get('undrained', 'nobody says how many calls there are')}")
-                    return
                 continue
             if event["calls"] == 0:
                 return
+            answer_by = time.monotonic() + ANSWER_S
             if event["calls"] != told:
                 told = event["calls"]
-                self.say(f"no new calls; waiting for {told} under way, at most {limit_s:g} s; Ctrl-C stops at once")
-        self.say(f"{told} calls are cut: ingress.drain_s is {limit_s:g}")
+                self.say(f"no new calls; under way: {told}, for at most {limit_s:g} s; Ctrl-C stops at once")
+        if time.monotonic() < deadline:
+            self.say("stopping at once: nobody says how many calls are under way")
+        else:
+            self.say(f"calls under way are cut: {told or 'unknown'} (ingress.drain_s is {limit_s:g})")
 
 
 def read_state(answer: httpx.Response) -> State | None:

@@ -21,7 +21,7 @@ NEED_IT = (ROOT / "tests" / "live", ROOT / "tests" / "browser")
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Where the program must be built first, that takes minutes: not within the time of whichever test comes first."""
-    wanted = any("livekit_keys" in getattr(item, "fixturenames", ()) for item in session.items)
+    wanted = any("livekit_program" in getattr(item, "fixturenames", ()) for item in session.items)
     started = any(folder in item.path.parents for item in session.items for folder in NEED_IT)
     if (wanted or started) and not ROOMS_OFF and not session.config.option.collectonly:
         try:
@@ -31,19 +31,24 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="session")
-def livekit() -> Iterator[LocalLiveKit]:
-    """A LiveKit server, running."""
+def livekit_program() -> Path:
+    """The LiveKit server's program."""
     if ROOMS_OFF:
         pytest.skip("ROOMS ARE NOT TESTED: WITHOUT_ROOMS=1 says to go on without a LiveKit server")
     try:
-        program = obtain(print, threading.Event())
+        return obtain(print, threading.Event())
     except NoLiveKitServer as why:
         pytest.fail(
             f"The tests of rooms need a LiveKit server, and {why}. WITHOUT_ROOMS=1 goes on without these tests."
         )
+
+
+@pytest.fixture(scope="session")
+def livekit(livekit_program: Path) -> Iterator[LocalLiveKit]:
+    """A LiveKit server, running."""
     with tempfile.TemporaryDirectory() as folder:
         server = LocalLiveKit(Path(os.environ.get("LIVEKIT_LOG", f"{folder}/livekit.log")))
-        server.start(program)
+        server.start(livekit_program)
         try:
             yield server
         finally:

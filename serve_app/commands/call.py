@@ -64,7 +64,7 @@ def add_call_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_room_arguments(parser: argparse.ArgumentParser) -> None:
     rooms = parser.add_argument_group("LiveKit rooms")
-    help_text = "call in a LiveKit room, with a ticket of the server; - or no name: a room of its own"
+    help_text = "call in a LiveKit room, with a ticket of the server; - or no name: a room that nobody is in"
     rooms.add_argument("--room", nargs="?", const=NEW_ROOM, metavar="NAME", help=help_text)
     rooms.add_argument("--api-key", metavar="KEY", help="what the server wants for a ticket (livekit.token_api_key)")
     rooms.add_argument("--livekit-url", metavar="URL", help="with --token: a LiveKit server, ws://… or wss://…")
@@ -75,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
     """Exit codes: 0, 1 for a failed turn, 2 for bad input or no server."""
     if args.room is not None and Path(args.room).is_file():  # `--room FILE`: the name of the room was left out
         args.files, args.room = [Path(args.room), *args.files], NEW_ROOM
-    if bool(args.livekit_url) != bool(args.token):
-        complain("--livekit-url and --token are one ticket: give both, or none")
+    if wrong := _wrong_about_rooms(args):
+        complain(wrong)
         return 2
     try:
         turns: list[Say] = [*map(read_speech, args.files), *args.text]
@@ -91,6 +91,19 @@ def run(args: argparse.Namespace) -> int:
 
         return run_call(call_in_room(args, turns))
     return run_call(_call(args, turns))
+
+
+def _wrong_about_rooms(args: argparse.Namespace) -> str | None:
+    """Options that go together, or do not."""
+    if bool(args.livekit_url) != bool(args.token):
+        return "--livekit-url and --token are one ticket: give both, or none"
+    if args.token and (args.api_key or args.room not in (None, NEW_ROOM)):
+        return "the ticket of --token is for one room already, and nobody is asked for another: leave out " + (
+            "--api-key" if args.api_key else "the name of --room"
+        )
+    if args.api_key and args.room is None:
+        return "--api-key is for a ticket into a room: --room asks for one"
+    return None
 
 
 def run_call(call: Coroutine[Any, Any, int]) -> int:

@@ -1,5 +1,6 @@
 """What `antiphon up` tells the person, and its log."""
 
+import argparse
 import logging
 import sys
 from pathlib import Path
@@ -28,6 +29,13 @@ def say(line: str, *, quiet: bool = False) -> None:
     logging.getLogger("antiphon.up").info("%s", line)
     if sys.stderr.isatty() and not quiet:
         print(line, flush=True)
+
+
+def port_number(text: str) -> int:
+    """For argparse."""
+    if not text.isdecimal() or not 0 < int(text) < 65_536:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to 65535, not {text!r}")
+    return int(text)
 
 
 def refuse_line(line: str) -> int:

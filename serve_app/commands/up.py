@@ -1,7 +1,6 @@
 """`antiphon up [CONFIG]`: everything that a config needs, started, watched, and stopped again."""
 
 import argparse
-import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -10,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from serve_app.commands.telling import log_file, refuse_line, say
+from serve_app.commands.telling import log_file, port_number, refuse_line, say
 
 if TYPE_CHECKING:  # imported where they are used: `antiphon --help` must be quick
     from serve_app.config_file import Config
     from serve_app.livekit_server.choice import Rooms
+    from serve_app.livekit_server.keeper import LiveKitKeeper
     from serve_app.settings import Settings
     from serve_app.supervisor import Supervisor
     from serve_app.watching import Watcher
@@ -31,9 +31,10 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "everything on Ctrl-C. SIGTERM lets running calls end first.",
     )
     parser.add_argument("config", type=Path, nargs="?", default=DEFAULT_CONFIG, metavar="CONFIG", help="a Serve config")
-    parser.add_argument("--port", type=int, help="port of the page and the socket, in place of the config's")
+    parser.add_argument("--port", type=port_number, help="port of the page and the socket, in place of the config's")
     parser.add_argument("--host", help="address to listen on, in place of the config's; 0.0.0.0 is all of them")
-    parser.add_argument("--livekit-port", type=int, help="port of the LiveKit server that is started (a free one)")
+    livekit_port = "port of the LiveKit server that is started (a free one)"
+    parser.add_argument("--livekit-port", type=port_number, metavar="PORT", help=livekit_port)
     parser.add_argument("--no-livekit", action="store_true", help="no rooms, whatever the settings say")
     parser.add_argument("--log-file", type=Path, help="where the log goes (~/.cache/antiphon/log/PORT.log)")
     parser.add_argument("--dashboard", action="store_true", help="start Ray's dashboard too; it takes some seconds")
@@ -58,7 +59,16 @@ class Place:
     @property
     def at(self) -> str:
         """HOST:PORT from this machine. Who listens on all addresses is reached on this one."""
-        return f"{'127.0.0.1' if self.host in ('0.0.0.0', '::', '') else self.host}:{self.port}"
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class RoomsHere:
+    """How callers get into rooms, and who looks after a LiveKit server of our own."""
+
+    rooms: "Rooms"
+    keeper: "LiveKitKeeper | None"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -78,9 +88,14 @@ def run(args: argparse.Namespace) -> int:
     for number, option in asked:
         if reason := cannot_listen(host, number, option):
             return refuse_line(reason)
+    if args.livekit_port == port:
+        return refuse_line(f"port {port} cannot be both: choose another one with --livekit-port")
     if args.no_livekit:
         os.environ.update(NO_LIVEKIT)
-    place = Place(host, port, log_file(args.log_file, port))
+    try:
+        place = Place(host, port, log_file(args.log_file, port))
+    except OSError as unwritable:
+        return refuse_line(f"the log {unwritable.filename}: {unwritable.strerror}; choose another one with --log-file")
     _listen_to_signals()
     try:
         with Supervisor(place.log) as supervisor:
@@ -104,12 +119,12 @@ def _up(args: argparse.Namespace, config: "Config", supervisor: "Supervisor", pl
         return refuse_line("--livekit-port is for a LiveKit server of our own: none is started")
     for line in settings.changes():
         say(line, quiet=True)
-    with _rooms(args, settings, place) as rooms:
+    with _rooms(args, settings, place) as here:
         try:
             _pull(settings)
         except BadModel as wrong:
             return refuse_line(str(wrong))
-        variables = rooms.variables if rooms else {}
+        variables = here.rooms.variables if here else {}
         listening = config.listening_on(place.host, place.port)
         supervisor.go(listening, APPLICATION, dashboard=args.dashboard, variables=variables)
         watcher = Watcher(supervisor, place.at, args.config, place.log, say)
@@ -118,21 +133,21 @@ def _up(args: argparse.Namespace, config: "Config", supervisor: "Supervisor", pl
         except StartFailed as failed:
             say(f"the log is {place.log}")
             return refuse_line(str(failed))
-        return _serve(watcher, rooms, place, settings.ingress.drain_s)
+        return _serve(watcher, here, place, settings.ingress.drain_s)
 
 
-def _serve(watcher: "Watcher", rooms: "Rooms | None", place: Place, drain_s: float) -> int:
+def _serve(watcher: "Watcher", here: RoomsHere | None, place: Place, drain_s: float) -> int:
     """Until it ends by itself, or until somebody wants it to and the last call is over."""
     try:
-        later = _welcome(watcher, rooms, place)
-        return watcher.watch(later)
+        later = _welcome(watcher, here, place)
+        return watcher.watch(later, complain=here is not None and here.keeper is None)
     except Terminated:
         watcher.drain(drain_s)
         raise
 
 
 @contextmanager
-def _rooms(args: argparse.Namespace, settings: "Settings", place: Place) -> "Iterator[Rooms | None]":
+def _rooms(args: argparse.Namespace, settings: "Settings", place: Place) -> Iterator[RoomsHere | None]:
     """How callers get into rooms; None where there are none. A LiveKit server of our own comes up meanwhile, and ends
     with this context."""
     from serve_app.livekit_server.choice import choose
@@ -145,11 +160,14 @@ def _rooms(args: argparse.Namespace, settings: "Settings", place: Place) -> "Ite
         say("no rooms: WebRTC sends no sound over loopback, and this machine has no other network")
         yield None
     else:
-        rooms = choose(settings, place.host, args.livekit_port, place.log.with_suffix(".livekit.log"))
-        with contextlib.ExitStack() as stack:
-            if rooms.own is not None:
-                stack.enter_context(LiveKitKeeper(rooms.own, say))
-            yield rooms
+        log = place.log.with_suffix(".livekit.log")
+        rooms = choose(settings, place.host, args.livekit_port, log)
+        if rooms.own is None:
+            yield RoomsHere(rooms, None)
+        else:
+            log.write_bytes(b"")
+            with LiveKitKeeper(rooms.own, say) as keeper:
+                yield RoomsHere(rooms, keeper)
 
 
 def _pull(settings: "Settings") -> None:
@@ -163,25 +181,29 @@ def _pull(settings: "Settings") -> None:
         pull_all(specs, Store(settings.store))
 
 
-def _welcome(watcher: "Watcher", rooms: "Rooms | None", place: Place) -> str | None:
+def _welcome(watcher: "Watcher", here: RoomsHere | None, place: Place) -> str | None:
     """Say where everything is. Returns what is left to say once rooms can be joined."""
     at = place.at
     say(f"ready: open http://{at}/ and talk")
     say(f"  socket    ws://{at}/v1/realtime")
-    later = None
-    if rooms is not None:
-        where = f"{rooms.url} (token: POST http://{at}/api/livekit/token)"
-        connected = watcher.state.rooms == "connected"
-        say(f"  rooms     {where}" if connected else "  rooms     on their way")
-        later = None if connected else f"rooms: ready at {where}"
-        for hint in rooms.hints:
-            say(f"            {hint}")
-        if rooms.token_key is not None:  # not into the log
-            print(f"  token key {rooms.token_key} (bearer, for this run; livekit.token_api_key sets one)", flush=True)
+    gave_up = here is not None and here.keeper is not None and here.keeper.gave_up
+    later = _welcome_to_rooms(watcher, here.rooms, at) if here is not None and not gave_up else None
+    own = here.rooms.own if here is not None else None
     say(f"  try it    antiphon call question.wav --url ws://{at}/v1/realtime")
-    say(f"  log       {place.log}")
+    say(f"  log       {place.log}" + (f", {own.log}" if own else ""))
     say("  stop      Ctrl-C")
     return later
+
+
+def _welcome_to_rooms(watcher: "Watcher", rooms: "Rooms", at: str) -> str | None:
+    where = f"{rooms.url} (token: POST http://{at}/api/livekit/token)"
+    connected = watcher.state.rooms == "connected"
+    say(f"  rooms     {where}" if connected else "  rooms     on their way")
+    for hint in rooms.hints:
+        say(f"            {hint}")
+    if rooms.token_key is not None:  # not into the log
+        print(f"  token key {rooms.token_key} (bearer, for this run; livekit.token_api_key sets one)", flush=True)
+    return None if connected else f"rooms: ready at {where}"
 
 
 def _listen_to_signals() -> None:

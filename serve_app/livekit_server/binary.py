@@ -39,19 +39,23 @@ def obtain(say: Say, over: threading.Event) -> Path:
     if (found := installed()) is not None:
         return found
     kept = cached()
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    lock = _locked(kept.with_name(f"{kept.name}.lock"), say, over)
     try:
-        if not kept.is_file():
-            _build_into(kept, say, over)
-        return kept
-    finally:
-        lock.release()
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        lock = _locked(kept.with_name(f"{kept.name}.lock"), say, over)
+        try:
+            if not kept.is_file():
+                _build_into(kept, say, over)
+            return kept
+        finally:
+            lock.release()
+    except OSError as broken:  # a full disk, somebody else's folder
+        raise NoLiveKitServer(f"none can be built in {kept.parent}: {broken.strerror or broken}") from broken
 
 
 def _locked(path: Path, say: Say, over: threading.Event) -> FileLock:
     lock = FileLock(path, thread_local=False)
-    began_s = said_s = time.monotonic()
+    began_s = time.monotonic()
+    next_s = 0.0
     while True:
         try:
             lock.acquire(timeout=WAIT_S)
@@ -59,9 +63,10 @@ def _locked(path: Path, say: Say, over: threading.Event) -> FileLock:
         except Timeout:
             if over.is_set():
                 raise Abandoned from None
-            if time.monotonic() >= said_s + REPORT_EVERY_S:
-                said_s = time.monotonic()
-                say(f"the LiveKit server is being built by another process: {said_s - began_s:.0f} s")
+            passed_s = time.monotonic() - began_s
+            if passed_s >= next_s:
+                say("the LiveKit server is being built by another process" + (f": {passed_s:.0f} s" if next_s else ""))
+                next_s += REPORT_EVERY_S
 
 
 def _build_into(kept: Path, say: Say, over: threading.Event) -> None:

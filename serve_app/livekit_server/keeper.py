@@ -32,6 +32,8 @@ class LiveKitKeeper:
         self._server = server
         self._say = say
         self._find = find
+        self.gave_up = False
+        """There is no program, and none can be built: it was said why."""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="livekit-server", daemon=True)
 
@@ -50,6 +52,7 @@ class LiveKitKeeper:
             program = self._find(self._say, self._over)
             self._keep_running(program)
         except NoLiveKitServer as why:
+            self.gave_up = True
             self._say(f"no rooms: there is no livekit-server on PATH, and {why}")
             self._say("no rooms: put a livekit-server on PATH, or set LIVEKIT_URL; --no-livekit goes on without")
         except Abandoned:
@@ -80,4 +83,4 @@ class LiveKitKeeper:
         except ServerEnded as ended:
             return str(ended)
         except OSError as broken:
-            return f"{program}: {broken.strerror}"
+            return str(broken)

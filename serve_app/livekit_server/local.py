@@ -34,18 +34,25 @@ class ServerEnded(Exception):
 
 
 class LocalLiveKit:
-    """A development server with keys that nobody knows. It can be started, killed and started again: address and
-    keys stay. It ends with the thread that started it."""
+    """A development server. It can be started, killed and started again: address and keys stay. It ends with the
+    thread that started it."""
 
-    def __init__(self, log: Path, *, host: str = "127.0.0.1", port: int | None = None) -> None:
+    def __init__(
+        self,
+        log: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        keys: tuple[str, str] | None = None,
+    ) -> None:
         """`host`: where HTTP and WebSockets are listened to; sound comes over every address of this machine, because
-        WebRTC knows no loopback. `port`: a free one where none is given."""
+        WebRTC knows no loopback. `port`: a free one where none is given. `keys`: API key and secret; some that nobody
+        knows where none are given."""
         self.log = log
         self.host = host
         self.port = port or free_port()
-        self.media_port = free_port()
-        self.api_key = f"dev{secrets.token_hex(6)}"
-        self.api_secret = secrets.token_hex(32)
+        self.media_port = free_port(besides=self.port)
+        self.api_key, self.api_secret = keys or (f"dev{secrets.token_hex(6)}", secrets.token_hex(32))
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -76,7 +83,7 @@ class LocalLiveKit:
 
     def answers(self) -> bool:
         try:
-            answer = httpx.get(self.url.replace("ws", "http", 1), timeout=5.0, trust_env=False)
+            answer = httpx.get(self.url.replace("ws", "http", 1), timeout=2.0, trust_env=False)
         except httpx.HTTPError:
             return False
         return answer.status_code == 200
@@ -116,10 +123,11 @@ class LocalLiveKit:
         }
 
 
-def free_port() -> int:
-    """One that nobody listens on, by TCP or UDP."""
+def free_port(besides: int | None = None) -> int:
+    """One that nobody listens on, by TCP or UDP; another one than `besides`."""
     while True:
-        port = random.choice(PORTS)
+        if (port := random.choice(PORTS)) == besides:
+            continue
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
             try:
                 tcp.bind(("", port))

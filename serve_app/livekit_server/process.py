@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 LAUNCHER = Path(__file__).with_name("with_parent.py")
+LAST_BYTES = 65_536
+"""The last line is looked for in these: a server that ran for months has written more."""
 
 
 def spawn(
@@ -41,10 +43,13 @@ def end(process: "subprocess.Popen[bytes]") -> None:
             process.kill()
 
 
-def last_line(output: Path, default: str = "it said nothing") -> str:
-    """The last thing that a process said."""
+def last_line(output: Path, default: str = "it said nothing", starting: str = "") -> str:
+    """The last thing that a process said; the last that starts so, where there is one."""
     try:
-        lines = output.read_text(encoding="utf-8", errors="replace").split("\n")
+        with output.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_BYTES))
+            lines = file.read().decode("utf-8", errors="replace").split("\n")
     except OSError:
         return default
-    return next((line.strip() for line in reversed(lines) if line.strip()), default)
+    said = [line.strip() for line in lines if line.strip()]
+    return next((line for line in reversed(said) if line.startswith(starting)), said[-1] if said else default)

@@ -20,7 +20,10 @@ def main() -> None:
         if os.getppid() != int(parent):
             sys.exit(1)  # it died before we could ask to be told
     os.nice(int(niceness))
-    os.execv(command[0], command)
+    try:
+        os.execv(command[0], command)
+    except OSError as wrong:
+        sys.exit(f"{command[0]}: {wrong.strerror}")
 
 
 if __name__ == "__main__":
