@@ -43,7 +43,7 @@ class Reserved:
 
 
 class RoomAgents:
-    """`on_ended` is awaited when a stay is over, while its place is still taken."""
+    """`on_ended` is called when a stay is over, while its place is still taken."""
 
     def __init__(
         self,
@@ -88,11 +88,12 @@ class RoomAgents:
     def dismiss(self, reserved: Reserved) -> None:
         """Leave this room, whatever is going on there."""
         reserved.dismissed = True
-        if reserved.task is not None:
-            reserved.task.cancel()
+        if reserved.task is not None:  # not before it has begun: its end gives the place back
+            asyncio.get_running_loop().call_soon(reserved.task.cancel)
 
     async def close(self) -> None:
         """Leave every room."""
+        await asyncio.sleep(0)  # all have begun
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -116,11 +117,11 @@ class RoomAgents:
             if not joined.done():
                 joined.set_exception(RoomLost("the room was left before it was joined"))
             joined.exception()  # not everybody who begins a stay waits for it
-            self.cancel(reserved)
             if reserved.dismissed and reserved.room is not None:
                 answered = reserved.room.line.seat.sid
             for tell in self.on_ended:
                 tell(Ended(reserved.stay, answered))
+            self.cancel(reserved)
 
     @asynccontextmanager
     async def _room(self, reserved: Reserved, ticket: Ticket) -> AsyncIterator[LiveKitRoom]:
@@ -160,7 +161,7 @@ class RoomAgents:
             await _echo(room)
         else:
             await self._host.run(hosted, room, PacedOutbox(room), choices.settings)
-        return None if room.caller_left else room.line.seat.sid
+        return None if room.caller_left or room.line.lost else room.line.seat.sid
 
     def _choices(self, metadata: str, attributes: dict[str, str], defaults: CallSettings) -> Choices:
         readiness = self._readiness

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from google.protobuf.message import DecodeError
 from livekit.protocol import agent as pb
 from livekit.protocol.models import ParticipantPermission
 from websockets.asyncio.client import ClientConnection, connect
@@ -45,6 +46,7 @@ class Worker:
         self._followed: dict[str, Reserved] = {}
         self._changed = asyncio.Event()
         self._jobs: set[asyncio.Task[None]] = set()
+        self._wait_s = RETRY_S[0]
 
     def changed(self) -> None:
         """The number of calls is different now."""
@@ -52,20 +54,18 @@ class Worker:
 
     async def run(self) -> None:
         """For ever."""
-        wait_s = RETRY_S[0]
         try:
             while True:
                 try:
                     await self._serve()
-                    wait_s = RETRY_S[0]
                 except InvalidStatus as refused:
                     status = refused.response.status_code
                     key = " (is LIVEKIT_API_SECRET right?)" if status == 401 else ""
                     self._lost(f"the LiveKit server refuses us: HTTP {status}{key}")
-                except (WebSocketException, OSError, TimeoutError) as lost:
+                except (WebSocketException, OSError, TimeoutError, DecodeError) as lost:
                     self._lost(f"no LiveKit server at {self._server.url}: {lost or type(lost).__name__}")
-                await asyncio.sleep(wait_s)
-                wait_s = min(2 * wait_s, RETRY_S[1])
+                await asyncio.sleep(self._wait_s)
+                self._wait_s = min(2 * self._wait_s, RETRY_S[1])
         finally:
             for task in list(self._jobs):
                 task.cancel()
@@ -88,14 +88,16 @@ class Worker:
             proxy=None,
         ) as socket:
             await self._register(socket)
-            self._socket, self.connected = socket, True
+            self._socket, self.connected, self._wait_s = socket, True, RETRY_S[0]
             log.info("registered at %s as %r", self._server.url, self._agent_name)
             reporting = asyncio.create_task(self._report_for_ever(socket))
             try:
                 async for data in socket:
-                    await self._receive(pb.ServerMessage.FromString(_bytes(data)))
+                    await self._receive(_bytes(data))
             finally:
                 self._lost("the LiveKit server closed the connection")
+                for job_id in list(self._accepted):  # an assignment comes on the connection of its offer, or never
+                    self._give_up(job_id)
                 reporting.cancel()
                 await asyncio.gather(reporting, return_exceptions=True)
 
@@ -126,7 +128,12 @@ class Worker:
 
     # --- jobs
 
-    async def _receive(self, message: pb.ServerMessage) -> None:
+    async def _receive(self, data: bytes) -> None:
+        try:
+            message = pb.ServerMessage.FromString(data)
+        except DecodeError:
+            log.warning("the LiveKit server sent %d bytes that mean nothing", len(data))
+            return
         match message.WhichOneof("message"):
             case "availability":
                 await self._offered(message.availability.job)
@@ -151,7 +158,8 @@ class Worker:
         await self._send(self._socket, pb.WorkerMessage(availability=answer))
 
     def _give_up(self, job_id: str) -> None:
-        reserved, _ = self._accepted.pop(job_id)
+        reserved, timer = self._accepted.pop(job_id)
+        timer.cancel()
         log.warning("room %s was never assigned", reserved.stay.room)
         self._agents.cancel(reserved)
 
@@ -161,17 +169,16 @@ class Worker:
             return  # we gave it up
         reserved, timer = self._accepted.pop(job.id)
         timer.cancel()
-        ticket = Ticket(self._server.url, assignment.token, reserved.stay.caller)
-        task = asyncio.create_task(self._follow(job.id, reserved, ticket))
+        joined = self._agents.begin(reserved, Ticket(self._server.url, assignment.token, reserved.stay.caller))
+        self._followed[job.id] = reserved
+        task = asyncio.create_task(self._follow(job.id, reserved, joined))
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
 
-    async def _follow(self, job_id: str, reserved: Reserved, ticket: Ticket) -> None:
+    async def _follow(self, job_id: str, reserved: Reserved, joined: "asyncio.Future[None]") -> None:
         """Tell LiveKit how the job goes. The stay itself does not depend on this connection."""
-        joined = self._agents.begin(reserved, ticket)
-        self._followed[job_id] = reserved
         try:
-            await joined
+            await asyncio.shield(joined)
             await self._update(job_id, pb.JobStatus.JS_RUNNING)
             await reserved.hosted.over.wait()
             await self._update(job_id, pb.JobStatus.JS_SUCCESS)
@@ -191,7 +198,9 @@ class Worker:
     def _terminated(self, job_id: str) -> None:
         """Somebody deleted the dispatch or the room. An agent still on its way would make the room anew."""
         log.info("job %s was terminated", job_id)
-        if (reserved := self._followed.get(job_id)) is not None:
+        if job_id in self._accepted:
+            self._give_up(job_id)
+        elif (reserved := self._followed.get(job_id)) is not None:
             self._agents.dismiss(reserved)
 
     @staticmethod

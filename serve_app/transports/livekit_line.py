@@ -51,6 +51,26 @@ class AlreadyAttended(RoomLost):
     """Another agent of ours is in the room."""
 
 
+_abandoned: set[asyncio.Task[None]] = set()
+"""Of this process: ends of attempts to join that nobody waits for."""
+
+
+def _abandon(room: rtc.Room, connecting: "asyncio.Task[None]") -> None:
+    """Leave as soon as it is joined. The attempt itself must not be cancelled: the native side, which may succeed,
+    waits for the room to be taken, and when nobody takes it ends the whole process by SIGTERM."""
+
+    async def leave() -> None:
+        await asyncio.wait([connecting])
+        if not connecting.cancelled() and (failed := connecting.exception()) is not None:
+            log.debug("the room was not joined: %s", failed)
+        else:
+            await room.disconnect()
+
+    task = asyncio.create_task(leave())
+    _abandoned.add(task)
+    task.add_done_callback(_abandoned.discard)
+
+
 class RoomLine:
     """Used by one call. `open` joins, `close` leaves; every task in between is awaited by `close`."""
 
@@ -60,6 +80,8 @@ class RoomLine:
         self.speaker = Speaker()
         self.microphone: Microphone | None = None
         self.teller: Teller | None = None
+        self.lost = False
+        """The connection broke for good, though nobody wanted it: whoever is in the room needs another agent."""
         self._ticket = ticket
         self._call = call
         self._agent_name = agent_name
@@ -68,6 +90,7 @@ class RoomLine:
         self._hears: Hears | None = None
         self._changes: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._connecting: asyncio.Task[None] | None = None
 
     # --- joining and leaving
 
@@ -76,8 +99,9 @@ class RoomLine:
         self._hears, self.microphone = hears, microphone
         self._listen_to(self.room)
         options = rtc.RoomOptions(auto_subscribe=False, single_peer_connection=False)
+        self._connecting = asyncio.create_task(self.room.connect(self._ticket.url, self._ticket.token, options))
         try:
-            await self.room.connect(self._ticket.url, self._ticket.token, options)
+            await asyncio.shield(self._connecting)
         except rtc.ConnectError as failed:
             raise RoomLost(f"the room cannot be joined: {failed}") from failed
         hear_only_own(self.room)
@@ -106,6 +130,8 @@ class RoomLine:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._connecting is not None and not self._connecting.done():
+            _abandon(self.room, self._connecting)
         if self.microphone is not None:
             await self.microphone.unlisten()
         await self.room.disconnect()
@@ -192,7 +218,8 @@ class RoomLine:
         if key.participant is not None and self.seat.is_caller(key.participant.identity):
             self._tell().keyed(key.digit)
 
-    def _disconnected(self, reason: object) -> None:
+    def _disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
+        self.lost = reason not in _SENT_AWAY
         self._tell().ended()
 
     def _chat(self, reader: rtc.TextStreamReader, identity: str) -> None:
@@ -228,3 +255,11 @@ _PUBLISHED = rtc.TrackPublishOptions(
     source=rtc.TrackSource.SOURCE_MICROPHONE,
     dtx=False,  # it would swallow the first frames of speech after silence
 )
+
+_SENT_AWAY = (
+    rtc.DisconnectReason.CLIENT_INITIATED,
+    rtc.DisconnectReason.PARTICIPANT_REMOVED,
+    rtc.DisconnectReason.ROOM_DELETED,
+    rtc.DisconnectReason.ROOM_CLOSED,
+)
+"""The agent left, or was put out."""

@@ -1,0 +1,96 @@
+import asyncio
+
+import pytest
+from livekit import rtc
+
+from loadtest.room_ticket import Keys, fresh
+from serve_app.rooms.agents import Reserved
+from serve_app.rooms.roll import Ended
+from serve_app.transports.livekit_line import RoomLost, Ticket
+from tests.agents_kit import Replica, caller, met, options, replica, until
+
+pytestmark = pytest.mark.timeout(90)
+
+
+def reserved(one: Replica, room: str) -> Reserved:
+    place = one.agents.reserve(room)
+    assert place is not None
+    return place
+
+
+def ticket(one: Replica, place: Reserved) -> Ticket:
+    return Ticket(one.server.url, one.server.agent_token(place.stay.room, place.badge))
+
+
+async def test_one_place_a_room_and_none_over_the_limit(livekit_keys: Keys) -> None:
+    async with replica(options(livekit_keys), max_calls=2) as one:
+        first = reserved(one, "room")
+        assert one.agents.reserve("room") is None
+        second = reserved(one, "other")
+        assert one.agents.reserve("third") is None
+        one.agents.cancel(first)
+        assert one.taken == 1
+        one.agents.cancel(reserved(one, "room"))
+        one.agents.cancel(second)
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.02, 0.05, 0.1])
+async def test_who_is_dismissed_on_the_way_is_soon_gone(livekit_keys: Keys, after_s: float) -> None:
+    """Joining cannot be cut off: an attempt that is cancelled would stay in the room, and end this process."""
+    async with replica(options(livekit_keys)) as one:
+        place = reserved(one, fresh("room"))
+        joined = one.agents.begin(place, ticket(one, place))
+        await asyncio.sleep(after_s)
+        one.agents.dismiss(place)
+        await asyncio.wait([joined], timeout=5)
+        await until(lambda: not one.taken and not one.agents.stays, "a free place", 2)
+
+        async def empty() -> bool:
+            return not await one.server.participants(place.stay.room)
+
+        await until(empty, "an empty room", 5)
+
+
+async def test_a_stay_s_end_is_told_while_its_place_is_still_taken(livekit_keys: Keys) -> None:
+    told: list[tuple[Ended, int]] = []
+    async with replica(options(livekit_keys)) as one:
+        one.agents.on_ended.append(lambda ended: told.append((ended, one.taken)))
+        place = reserved(one, fresh("room"))
+        async with caller(livekit_keys, place.stay.room) as there:
+            await one.agents.begin(place, ticket(one, place))
+            await met(there)
+        await until(lambda: not one.taken, "the call's end")
+    assert [(ended.stay, taken) for ended, taken in told] == [(place.stay, 1)]
+
+
+async def test_a_room_that_cannot_be_joined_is_lost_with_a_reason(livekit_keys: Keys) -> None:
+    async with replica(options(livekit_keys)) as one:
+        place = reserved(one, fresh("room"))
+        with pytest.raises(RoomLost, match="cannot be joined"):
+            await one.agents.begin(place, Ticket(one.server.url, "no token"))
+        await until(lambda: not one.taken, "a free place")
+
+
+@pytest.mark.parametrize(
+    ("reason", "again"),
+    [
+        (rtc.DisconnectReason.PARTICIPANT_REMOVED, False),
+        (rtc.DisconnectReason.SIGNAL_CLOSE, True),
+        (rtc.DisconnectReason.UNKNOWN_REASON, True),
+    ],
+)
+async def test_whoever_lost_the_agent_gets_another_one_unless_it_was_put_out(
+    livekit_keys: Keys, reason: rtc.DisconnectReason.ValueType, again: bool
+) -> None:
+    told: list[Ended] = []
+    async with replica(options(livekit_keys)) as one:
+        one.agents.on_ended.append(told.append)
+        place = reserved(one, fresh("room"))
+        async with caller(livekit_keys, place.stay.room) as there:
+            await one.agents.begin(place, ticket(one, place))
+            await met(there)
+            await until(lambda: bool(place.hosted.call), "a call")
+            assert place.room is not None
+            place.room.line.room.emit("disconnected", reason)
+            await until(lambda: not one.taken, "the call's end")
+            assert [ended.answered for ended in told] == [None if again else there.local_participant.sid]
