@@ -219,7 +219,7 @@ class RoomLine:
             self._tell().keyed(key.digit)
 
     def _disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
-        self.lost = reason not in _SENT_AWAY
+        self.lost = self.lost or reason not in _SENT_AWAY
         self._tell().ended()
 
     def _chat(self, reader: rtc.TextStreamReader, identity: str) -> None:
