@@ -14,13 +14,14 @@ const $ = (id) => document.getElementById(id);
 export class SoundPanel {
   constructor(call) {
     this.call = call;
+    this.ear = call.ear;
     this.levelDb = FAINTEST_DB;
     $("device").addEventListener("change", () => this._choose($("device").value));
     $("clean").addEventListener("change", () => this._clean($("clean").checked));
     $("check").addEventListener("click", () => this._check());
-    call.addEventListener("devices", () => this.refresh());
-    call.addEventListener("change", () => this._watchPlayer());
-    call.addEventListener("packet", ({ detail }) => this._level(detail.level));
+    call.addEventListener("change", () => this._watchOutput());
+    this.ear.addEventListener("devices", () => this.refresh());
+    this.ear.addEventListener("packet", ({ detail }) => this._level(detail.level));
     this.refresh();
   }
 
@@ -29,8 +30,8 @@ export class SoundPanel {
     const listed = options.filter(([deviceId]) => deviceId !== "default");
     const all = [["", "System default"], ...listed];
     $("device").replaceChildren(...all.map(([deviceId, label]) => new Option(label, deviceId)));
-    $("device").value = all.some(([deviceId]) => deviceId === this.call.deviceId) ? this.call.deviceId : "";
-    if (this.call.microphone) this._showGranted(this.call.microphone.granted);
+    $("device").value = all.some(([deviceId]) => deviceId === this.ear.deviceId) ? this.ear.deviceId : "";
+    if (this.ear.microphone) this._showGranted(this.ear.microphone.granted);
   }
 
   _showGranted(granted) {
@@ -46,25 +47,25 @@ export class SoundPanel {
   }
 
   async _choose(deviceId) {
-    this.call.deviceId = deviceId;
-    if (this.call.microphone) await this.call.openMicrophone(deviceId);
+    this.ear.deviceId = deviceId;
+    if (this.ear.microphone) await this.ear.open(this.call.context);
   }
 
   async _clean(clean) {
-    this.call.clean = clean;
-    if (this.call.microphone) await this.call.openMicrophone();
+    this.ear.clean = clean;
+    if (this.ear.microphone) await this.ear.open(this.call.context);
   }
 
   async _check() {
-    const before = this.call.microphone;
+    const before = this.ear.microphone;
     $("check").disabled = true;
     $("check-result").textContent = "Playing 440 Hz and listening…";
     try {
       await this.call.openSound();
-      const open = before ?? (await this.call.openMicrophone());
+      const open = before ?? (await this.ear.open(this.call.context));
       $("check-result").textContent = open ? (await checkTone(this.call)).verdict : "There is no microphone to listen with.";
     } finally {
-      if (!before && !this.call.active) this.call.closeMicrophone();
+      if (!before && !this.call.active) this.ear.close();
       $("check").disabled = false;
     }
   }
@@ -79,10 +80,10 @@ export class SoundPanel {
     if (this.call.state !== "speaking") this._halo(value);
   }
 
-  _watchPlayer() {
-    if (this.watched === this.call.player) return;
-    this.watched = this.call.player;
-    this.watched.addEventListener("progress", ({ detail }) => {
+  _watchOutput() {
+    if (this.watched === this.call.output) return;
+    this.watched = this.call.output;
+    this.watched.addEventListener("level", ({ detail }) => {
       if (this.call.state === "speaking") this._halo(Math.min(1, detail.level * 1.6));
     });
   }

@@ -44,8 +44,8 @@ export function judge(beforeDb, duringDb, anyDb, cancelled) {
 export async function checkTone(call) {
   const packets = [];
   const keep = ({ detail }) => packets.push(detail.pcm.slice());
-  call.paused = true;
-  call.addEventListener("packet", keep);
+  call.pause(true);
+  call.ear.addEventListener("packet", keep);
   try {
     await sleep(QUIET_MS);
     const before = join(packets.splice(0));
@@ -55,10 +55,10 @@ export async function checkTone(call) {
     await sleep(TONE_MS - SETTLE_MS);
     const during = join(packets.splice(0));
     const any = Math.max(loudness(before), loudness(during));
-    return judge(levelAt(before), levelAt(during), any, call.microphone?.granted.echoCancellation);
+    return judge(levelAt(before), levelAt(during), any, call.ear.microphone?.granted.echoCancellation);
   } finally {
-    call.removeEventListener("packet", keep);
-    call.paused = false;
+    call.ear.removeEventListener("packet", keep);
+    call.pause(false);
   }
 }
 

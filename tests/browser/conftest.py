@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -9,11 +10,16 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from serve_app.web_client import FOLDER, KEPT
+from tests.system import ROOMS_OFF, System
+
 WEB = Path(__file__).parents[2] / "serve_app" / "web"
 WITHOUT = "WITHOUT_BROWSER"
+ROOMS_S = 60.0
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -61,3 +67,46 @@ def static_url() -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+# --- the two ways from the page to the agent
+
+
+@pytest.fixture(scope="session")
+def livekit_client() -> None:
+    """The page can join rooms."""
+    if ROOMS_OFF:
+        pytest.skip("ROOMS ARE NOT TESTED: WITHOUT_ROOMS=1 says to go on without them")
+    if not all((FOLDER / name).is_file() for name in KEPT):
+        pytest.fail(
+            "The page cannot join rooms: livekit-client is not beside it. `make install-dev` fetches it, and says why "
+            "where it cannot. WITHOUT_ROOMS=1 goes on without these tests."
+        )
+
+
+@pytest.fixture(scope="session")
+def room_url(demo: System, livekit_client: None) -> str:
+    """The page of the system without models, in a room and no other way."""
+    wait_for_rooms(demo.url)
+    return f"{demo.url}/?transport=room"
+
+
+@pytest.fixture(scope="session")
+def socket_url(demo: System) -> str:
+    """The same on the socket, and no other way."""
+    return f"{demo.url}/?transport=socket"
+
+
+@pytest.fixture(params=["room", "socket"])
+def either_url(request: pytest.FixtureRequest) -> str:
+    """Both of them, one after the other."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+def wait_for_rooms(url: str) -> None:
+    """Rooms may come later than the rest."""
+    deadline = time.monotonic() + ROOMS_S
+    while (rooms := httpx.get(f"{url}/ready", timeout=30.0).json()["rooms"])["state"] != "connected":
+        assert time.monotonic() < deadline, rooms
+        time.sleep(0.2)

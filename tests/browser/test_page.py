@@ -13,74 +13,92 @@ from tests.browser.conftest import launch
 from tests.browser.page_kit import (
     RATE_HZ,
     READY,
-    as_it_is,
+    like,
     opened,
     played,
     recording,
+    stays_silent,
     talk,
+    unprocessed,
     wait_until_answered,
     words_of,
 )
 
 
-def letters(text: str) -> str:
-    """Without the spaces: between two phrases there need be no more silence than between two letters."""
-    return text.replace(" ", "")
-
-
-def test_speak_and_hear_the_answer(playwright: Any, chromium: str, demo_url: str, tmp_path: Path) -> None:
+def test_speak_and_hear_the_answer(playwright: Any, chromium: str, either_url: str, tmp_path: Path) -> None:
     microphone = recording(tmp_path / "mic.wav", tones.encode("hello there", RATE_HZ))
-    with opened(playwright, chromium, demo_url, microphone) as page:
-        as_it_is(page)
+    with opened(playwright, chromium, either_url, microphone) as page:
+        unprocessed(page)
         talk(page)
         wait_until_answered(page)
-        assert tones.audible(words_of(page, "user")[0]) == "hello there"
-        expect(page.locator(".entry.user .words")).to_contain_text("hello there", ignore_case=True)
+        assert like("hello there", words_of(page, "user")[0]) >= 0.8
+        expect(page.locator(".entry.user .words")).to_have_text(words_of(page, "user")[0])
         answer = words_of(page, "assistant")[0]
-        assert letters(tones.decode(*played(page))) == letters(tones.audible(answer))
-        assert page.evaluate("antiphon.underruns") == 0
+        assert like(answer, tones.decode(*played(page))) >= 0.8
         assert page.evaluate("antiphon.pageVoiceToVoiceMs") > 0
         expect(page.locator("#waterfall .row").first).to_be_visible()
         total = page.evaluate("antiphon.lastTimeline.voice_to_voice_ms")
         expect(page.locator("#v2v")).to_have_text(f"{total:.0f}ms")
 
 
+def test_not_a_sound_is_lost_on_the_socket(playwright: Any, chromium: str, socket_url: str, tmp_path: Path) -> None:
+    microphone = recording(tmp_path / "mic.wav", tones.encode("hello there", RATE_HZ))
+    with opened(playwright, chromium, socket_url, microphone) as page:
+        unprocessed(page)
+        talk(page)
+        wait_until_answered(page)
+        assert tones.audible(words_of(page, "user")[0]) == "hello there"
+        answer = tones.audible(words_of(page, "assistant")[0])
+        assert tones.decode(*played(page)).replace(" ", "") == answer.replace(" ", "")
+        assert page.evaluate("antiphon.underruns") == 0
+
+
 LONG = "tell me a story that is long enough to be interrupted before it has come to its end"
 
 
-def test_speaking_into_the_answer_stops_it(playwright: Any, chromium: str, demo_url: str, tmp_path: Path) -> None:
+def test_speaking_into_the_answer_stops_it(playwright: Any, chromium: str, either_url: str, tmp_path: Path) -> None:
     first = tones.encode(LONG, RATE_HZ)
     pause = np.zeros(int(3.0 * RATE_HZ), np.int16)  # in which the answer, as long as the question, has begun
     second = tones.encode("stop it", RATE_HZ)
     microphone = recording(tmp_path / "mic.wav", np.concatenate([first, pause, second]))
-    with opened(playwright, chromium, demo_url, microphone) as page:
-        as_it_is(page)
+    with opened(playwright, chromium, either_url, microphone) as page:
+        unprocessed(page)
         talk(page)
         page.wait_for_function("antiphon.transcript.some((entry) => entry.cut !== null)")
         expect(page.locator(".cutmark")).to_be_visible()
         page.wait_for_function("antiphon.transcript.filter((entry) => entry.role === 'user').length === 2")
 
 
-def test_the_stop_key_cuts_the_answer(playwright: Any, chromium: str, demo_url: str) -> None:
-    with opened(playwright, chromium, demo_url) as page:
+@pytest.mark.parametrize("how", ["key", "button"])
+def test_stopping_cuts_the_answer(playwright: Any, chromium: str, either_url: str, how: str) -> None:
+    with opened(playwright, chromium, either_url) as page:
         page.evaluate("antiphon.startRecording()")
         page.get_by_label("Type instead of speaking").fill(LONG)
         page.keyboard.press("Enter")
         page.wait_for_function("antiphon.playedMs > 600")
-        page.keyboard.press("Escape")
+        if how == "key":
+            page.keyboard.press("Escape")
+        else:
+            page.get_by_role("button", name="Stop answer").click()
         page.wait_for_function("antiphon.transcript.some((entry) => entry.cut !== null)")
-        stopped_ms = page.evaluate("antiphon.playedMs")
-        page.wait_for_timeout(500)
-        assert page.evaluate("antiphon.playedMs") - stopped_ms < 100  # what was counted late, and nothing more
-        [answer] = words_of(page, "assistant")
+        assert stays_silent(page)
+        expect(page.locator(".cutmark")).to_be_visible()
+        assert words_of(page, "user") == [LONG]
+        [answer] = [entry for entry in page.evaluate("antiphon.transcript") if entry["role"] == "assistant"]
         heard = tones.decode(*played(page))
-        assert heard
-        assert letters(tones.audible(answer)).startswith(letters(heard)[:-1])  # its last tone was cut
-        assert len(letters(heard)) < len(letters(tones.audible(answer)))
+        assert 0 < len(heard) < len(tones.audible(answer["text"])) or answer["cut"] == len(answer["text"])
+        # The rest of that answer is gone, and the next one is heard.
+        page.get_by_label("Type instead of speaking").fill("and now")
+        page.keyboard.press("Enter")
+        page.wait_for_function(
+            "antiphon.transcript.filter((entry) => entry.role === 'assistant' && entry.done).length === 2"
+        )
+        wait_until_answered(page)
+        assert like("and now", tones.decode(*played(page))[len(heard) :]) >= 0.7
 
 
-def test_all_of_it_works_with_the_keyboard(playwright: Any, chromium: str, demo_url: str) -> None:
-    with opened(playwright, chromium, demo_url) as page:
+def test_all_of_it_works_with_the_keyboard(playwright: Any, chromium: str, either_url: str) -> None:
+    with opened(playwright, chromium, either_url) as page:
         page.keyboard.press("Tab")
         expect(page.get_by_role("button", name="Start talking")).to_be_focused()
         assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
@@ -105,11 +123,13 @@ def _after_tab(page: Page) -> str:
     return str(page.evaluate("document.activeElement.id"))
 
 
-def test_without_a_microphone_typing_works_and_the_page_says_so(playwright: Any, chromium: str, demo_url: str) -> None:
+def test_without_a_microphone_typing_works_and_the_page_says_so(
+    playwright: Any, chromium: str, either_url: str
+) -> None:
     browser = launch(playwright, chromium)  # no microphone at all
     try:
         page = browser.new_page()
-        page.goto(demo_url)
+        page.goto(either_url)
         page.wait_for_function(READY)
         page.get_by_role("button", name="Start talking").click()
         expect(page.get_by_role("alert")).to_contain_text("You can type meanwhile.")
@@ -121,8 +141,8 @@ def test_without_a_microphone_typing_works_and_the_page_says_so(playwright: Any,
         browser.close()
 
 
-def test_a_lost_connection_is_told_and_comes_back(playwright: Any, chromium: str, demo_url: str) -> None:
-    with opened(playwright, chromium, demo_url) as page:
+def test_a_lost_connection_is_told_and_comes_back(playwright: Any, chromium: str, socket_url: str) -> None:
+    with opened(playwright, chromium, socket_url) as page:
         page.route_web_socket(re.compile("/v1/realtime"), lambda socket: _refuse(socket, 1011))
         page.get_by_role("button", name="Start talking").click()
         expect(page.get_by_role("alert")).to_contain_text("Trying again in")
@@ -132,8 +152,8 @@ def test_a_lost_connection_is_told_and_comes_back(playwright: Any, chromium: str
         expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def test_a_server_at_capacity_is_told(playwright: Any, chromium: str, demo_url: str) -> None:
-    with opened(playwright, chromium, demo_url) as page:
+def test_a_server_at_capacity_is_told(playwright: Any, chromium: str, socket_url: str) -> None:
+    with opened(playwright, chromium, socket_url) as page:
         page.route_web_socket(re.compile("/v1/realtime"), lambda socket: _refuse(socket, 1013))
         page.get_by_role("button", name="Start talking").click()
         expect(page.get_by_role("alert")).to_contain_text("All lines are busy")
@@ -144,16 +164,16 @@ def _refuse(socket: Any, code: int) -> None:
     socket.close(code=code)
 
 
-def test_the_tone_check_reports(playwright: Any, chromium: str, demo_url: str, tmp_path: Path) -> None:
+def test_the_tone_check_reports(playwright: Any, chromium: str, socket_url: str, tmp_path: Path) -> None:
     microphone = recording(tmp_path / "mic.wav", np.zeros(0, np.int16), tail_s=20)
-    with opened(playwright, chromium, demo_url, microphone) as page:
+    with opened(playwright, chromium, socket_url, microphone) as page:
         page.locator("#sound summary").click()
         page.get_by_role("button", name="Check speaker and microphone").click()
         expect(page.locator("#check-result")).to_contain_text("No sound at all comes from the microphone")
 
 
 def test_the_tone_check_finds_the_tone(playwright: Any, chromium: str, static_url: str) -> None:
-    with opened(playwright, chromium, static_url) as page:
+    with opened(playwright, chromium, f"{static_url}?transport=socket") as page:
         level = """async ([hz]) => {
             const { levelAt } = await import('/tone_check.js');
             return levelAt(Int16Array.from({length: 24000}, (_, i) => 3277 * Math.sin(2 * Math.PI * hz * i / 24000)));
@@ -196,9 +216,9 @@ UNNAMED = """() => [...document.querySelectorAll("button, input, select, [role=m
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everything_has_a_name_and_can_be_read(playwright: Any, chromium: str, demo_url: str, scheme: str) -> None:
+def test_everything_has_a_name_and_can_be_read(playwright: Any, chromium: str, socket_url: str, scheme: str) -> None:
     small = {"width": 360, "height": 780}
-    with opened(playwright, chromium, demo_url, color_scheme=scheme, viewport=small, reduced_motion="reduce") as page:
+    with opened(playwright, chromium, socket_url, color_scheme=scheme, viewport=small, reduced_motion="reduce") as page:
         assert page.evaluate(CONTRAST) == []
         page.locator("#sound summary").click()
         page.get_by_label("Type instead of speaking").fill("hello")
