@@ -1,6 +1,7 @@
 """One ingress replica's rooms without Ray: real agents, calls of synthetic models, and a real LiveKit server."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -59,30 +60,49 @@ def within_replica(name: str) -> Iterator[None]:
 
 
 class Near(Remote):
-    """A deployment in this process, reached as one behind a handle is. `dead`: as if its process was."""
+    """A deployment in this process, reached as one behind a handle is; dead, while it has no replica."""
 
     def __init__(self, replica: Any = None) -> None:
         self.name = "near"
         self.replica = replica
+        self._died = asyncio.Event()
 
-    @property
-    def dead(self) -> bool:
-        return self.replica is None
+    def die(self) -> None:
+        """As if the replica's process was killed: whoever reads from it hears of that."""
+        self.replica = None
+        self._died.set()
+        self._died = asyncio.Event()
 
     async def ask(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        if self.dead:
-            raise ModelFailed("a replica of near died")
-        return await getattr(self.replica, method)(*args, **kwargs)
+        return await getattr(self._alive(), method)(*args, **kwargs)
 
     async def stream(self, method: str, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
-        if self.dead:
-            raise ModelFailed("a replica of near died")
-        items = getattr(self.replica, method)(*args, **kwargs)
+        items = getattr(self._alive(), method)(*args, **kwargs)
+        died = asyncio.create_task(self._died.wait())
+        item: asyncio.Task[Any] | None = None
         try:
-            async for item in items:
-                yield item
+            while True:
+                item = asyncio.create_task(anext(items))
+                await asyncio.wait({item, died}, return_when=asyncio.FIRST_COMPLETED)
+                if died.done():
+                    raise ModelFailed("a replica of near died")
+                yield item.result()
         finally:
+            for task in (died, item):
+                if task is not None:
+                    await ended(task)
             await items.aclose()
+
+    def _alive(self) -> Any:
+        if self.replica is None:
+            raise ModelFailed("a replica of near died")
+        return self.replica
+
+
+async def ended(task: "asyncio.Task[Any]") -> None:
+    """Cancelled, and over."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 class Keeper(RoomKeeper):
@@ -94,8 +114,11 @@ class Keeper(RoomKeeper):
 
 @asynccontextmanager
 async def keeping(options: LiveKitOptions) -> AsyncIterator[Keeper]:
+    logger = logging.getLogger("antiphon")
+    logs = logger.handlers, logger.level, logger.propagate  # the keeper configures its process
     keeper = Keeper.__new__(Keeper)
     await RoomKeeper.__init__(keeper, options, LogOptions())
+    logger.handlers, logger.level, logger.propagate = logs
     try:
         yield keeper
     finally:

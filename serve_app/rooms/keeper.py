@@ -143,7 +143,7 @@ class RoomKeeper:
         self._unwanted = {room: until_s for room, until_s in self._unwanted.items() if room in names}
         for room in rooms:
             now_s = time.monotonic()
-            if not room.num_participants or self._roll.host(room.name, now_s) is not None:
+            if self._roll.host(room.name, now_s) is not None:  # the room's own count of people is 5 s late
                 continue
             try:
                 left = self._roll.unattended.get(room.name) or await self._wanted(room, now_s)
