@@ -56,7 +56,7 @@ def build(args: Settings) -> Application:
 def _ingress(options: IngressOptions) -> Deployment:
     most = max(options.max_replicas or 0, options.replicas)
     by_calls = AutoscalingPolicy(  # type: ignore[no-untyped-call]
-        policy_function="cluster.autoscaling:by_calls", policy_kwargs={"target_calls": options.target_calls}
+        policy_function="cluster.autoscaling:ByCalls", policy_kwargs={"target_calls": options.target_calls}
     )
     scaling = AutoscalingConfig(
         min_replicas=options.replicas,
@@ -64,6 +64,7 @@ def _ingress(options: IngressOptions) -> Deployment:
         metrics_interval_s=1.0,
         look_back_period_s=2.0,
         upscale_delay_s=1.0,
+        downscale_delay_s=60.0,  # a process that was just missed is soon missed again
         policy=by_calls,
     )
     number: dict[str, Any] = {"num_replicas": options.replicas}
