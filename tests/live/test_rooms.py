@@ -187,6 +187,22 @@ async def test_a_job_for_a_room_that_is_gone_leaves_nothing(demo_rooms: System) 
         assert (await type_to(caller, "hello")).text == "You said: hello."
 
 
+@pytest.mark.parametrize("what", ["room", "dispatch"])
+async def test_a_room_that_closes_or_a_dispatch_that_is_taken_back_ends_the_call(demo_rooms: System, what: str) -> None:
+    room = a_room()
+    async with livekit(demo_rooms) as service, in_room(demo_rooms, room) as caller:
+        await caller.type("count to 200")
+        await caller.first_sound(PATIENCE_S)
+        if what == "room":
+            await service.room.delete_room(api.DeleteRoomRequest(room=room))
+        else:
+            [dispatch] = await service.agent_dispatch.list_dispatch(room)
+            await service.agent_dispatch.delete_dispatch(dispatch.id, room)
+        with pytest.raises(CallFailed):
+            await caller.answer(PATIENCE_S)
+        await nobody_is_left(demo_rooms)
+
+
 async def test_a_caller_with_a_camera_only_is_answered_when_they_type(demo_rooms: System) -> None:
     room = rtc.Room()
     done: asyncio.Queue[str] = asyncio.Queue()
