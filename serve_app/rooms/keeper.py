@@ -86,9 +86,9 @@ class RoomKeeper:
         """May this replica join the room? Not if one hosts it already."""
         return self._roll.claim(room, replica, time.monotonic())
 
-    async def place(self, join: Join) -> bool:
-        """Find a replica for this room. False: all are full."""
-        return self._roll.host(join.room, time.monotonic()) is not None or self._place(join)
+    async def place(self, join: Join, full: str | None = None) -> bool:
+        """Find a replica for this room, other than the one that is `full`. False: all are."""
+        return self._roll.host(join.room, time.monotonic()) is not None or self._place(join, full)
 
     async def fall_silent(self, call: str) -> bool:
         """False: nobody hosts this call."""
@@ -97,11 +97,11 @@ class RoomKeeper:
 
     # --- what they are told
 
-    def _place(self, join: Join) -> bool:
+    def _place(self, join: Join, full: str | None = None) -> bool:
         now_s = time.monotonic()
-        replica = self._roll.roomiest(now_s)
+        self._roll.unattended.setdefault(join.room, Unattended(join))  # until somebody reports it
+        replica = self._roll.roomiest(now_s, full)
         if replica is None:
-            self._roll.unattended.setdefault(join.room, Unattended(join))
             return False
         log.info("room %s goes to replica %s", join.room, replica)
         return self._roll.claim(join.room, replica, now_s) and self._send(replica, join)
