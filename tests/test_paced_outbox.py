@@ -163,7 +163,7 @@ async def test_only_so_much_sound_waits() -> None:
 async def test_a_side_that_reads_nothing_is_gone() -> None:
     outbox = PacedOutbox(PacedLine())
     await outbox.play(sound(FRAME), ITEM)
-    for index in range(EVENT_LIMIT - 1):
+    for index in range(EVENT_LIMIT):
         outbox.tell(text("x") if index % 2 else AudioCleared())
     with pytest.raises(CallerGone):
         outbox.tell(AudioCleared())
