@@ -33,9 +33,17 @@ def recording(path: Path, sound: Pcm, *, lead_s: float = 1.5, tail_s: float = 60
 
 @contextmanager
 def opened(
-    playwright: Any, chromium: str, url: str, microphone: Path | None = None, *, excused: str = "", **context: Any
+    playwright: Any,
+    chromium: str,
+    url: str,
+    microphone: Path | None = None,
+    *,
+    excused: str = "",
+    ready: str = READY,
+    **context: Any,
 ) -> Iterator[Page]:
-    """The page, which must not have complained in its console by the end. `excused`: a pattern of what it may say."""
+    """The page, which must not have complained in its console by the end. `excused`: a pattern of what it may say;
+    `ready`: an expression that is true once the page is there."""
     fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     if microphone is not None:
         fake.append(f"--use-file-for-fake-audio-capture={microphone}%noloop")
@@ -47,7 +55,7 @@ def opened(
         page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(url)
-        page.wait_for_function(READY)
+        page.wait_for_function(ready)
         yield page
         page.goto("about:blank")  # the page takes its leave: a caller who vanishes is waited for
     finally:
