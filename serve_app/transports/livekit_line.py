@@ -134,13 +134,19 @@ class RoomLine:
             _abandon(self.room, self._connecting)
         if self.microphone is not None:
             await self.microphone.unlisten()
-        await self.room.disconnect()
-        await self.speaker.close()
+        try:
+            await self.room.disconnect()
+        finally:  # a room that is forgotten before its source is closed ends the process, by a fault of the native side
+            await self.speaker.close()
 
     def _strike(self) -> None:
-        self.speaker.strike()
-        if self.microphone is not None:
-            self.microphone.strike()
+        try:
+            self.speaker.strike()
+            if self.microphone is not None:
+                self.microphone.strike()
+        except Exception:  # a call that is silent for ever helps nobody
+            self._tell().ended()
+            raise
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
