@@ -202,7 +202,7 @@ async def until(true: Callable[[], bool | Awaitable[bool]], what: str, patience_
 async def caller(keys: Keys, room: str) -> AsyncIterator[rtc.Room]:
     """Somebody in a room, who listens to nothing; with them the room ends."""
     ticket, there = keys.ticket(room), rtc.Room()
-    await there.connect(ticket.url, ticket.token, rtc.RoomOptions(auto_subscribe=False))
+    await there.connect(ticket.url, ticket.token, rtc.RoomOptions(auto_subscribe=False, single_peer_connection=False))
     try:
         yield there
     finally:
