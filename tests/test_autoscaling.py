@@ -10,13 +10,15 @@ from cluster.autoscaling import CALLS, ByCalls
 DEPLOYMENT = DeploymentID("ingress", "test")
 
 
-def context(reported: Mapping[str, Sequence[float]] | None, *, least: int = 1, most: int = 8) -> AutoscalingContext:
+def context(
+    reported: Mapping[str, Sequence[float]] | None, *, least: int = 1, most: int = 8, name: str = CALLS
+) -> AutoscalingContext:
     """Of replicas that reported these numbers of calls, one after the other."""
     series = {
-        ReplicaID(name, DEPLOYMENT): [TimeStampedValue(float(at), value) for at, value in enumerate(values)]
-        for name, values in (reported or {}).items()
+        ReplicaID(replica, DEPLOYMENT): [TimeStampedValue(float(at), value) for at, value in enumerate(values)]
+        for replica, values in (reported or {}).items()
     }
-    metrics: Any = None if reported is None else {CALLS: series}
+    metrics: Any = None if reported is None else {name: series}
     return AutoscalingContext(
         deployment_id=DEPLOYMENT,
         deployment_name=DEPLOYMENT.name,
@@ -62,10 +64,5 @@ def test_never_fewer_than_the_least() -> None:
     assert ByCalls(8)(context({"a": [0]}, least=3))[0] == 3
 
 
-def test_ray_knows_the_name_of_the_calls() -> None:
-    """What a replica reports under this name (`record_autoscaling_stats`) is what is counted."""
-    other = context({"a": [100]})
-    assert other.raw_metrics is not None
-    metrics: Any = {"requests": other.raw_metrics[CALLS]}
-    other._raw_metrics_value = metrics
-    assert ByCalls(8)(other)[0] == 1
+def test_nothing_else_that_is_reported_counts() -> None:
+    assert ByCalls(8)(context({"a": [100]}, name="requests"))[0] == 1
