@@ -126,6 +126,14 @@ async def keeping(options: LiveKitOptions) -> AsyncIterator[Keeper]:
         assert keeper._sweeping.cancelled()
 
 
+def new_host(max_calls: int = 4) -> CallHost:
+    """For calls of synthetic models."""
+    models = Models(synthetic_asr(), synthetic_llm(), synthetic_tts(), synthetic_turn())
+    call = CallOptions(prefill=False)
+    vad = BatchedVoiceActivity(EnergyVad(VadOptions(engine="energy", model=None)))
+    return CallHost(models, vad, Readiness({}, models, call), call, IngressOptions(max_calls=max_calls))
+
+
 @dataclass
 class Replica:
     """An ingress replica, as far as rooms are concerned."""
@@ -163,14 +171,10 @@ async def replica(
     registered: bool = True,
 ) -> AsyncIterator[Replica]:
     """`registered`: it is at the LiveKit server, before anything else happens."""
-    models = Models(synthetic_asr(), synthetic_llm(), synthetic_tts(), synthetic_turn())
-    call = CallOptions(prefill=False)
-    readiness = Readiness({}, models, call)
-    vad = BatchedVoiceActivity(EnergyVad(VadOptions(engine="energy", model=None)))
-    host = CallHost(models, vad, readiness, call, IngressOptions(max_calls=max_calls))
-    settings = Settings.model_construct(livekit=options, call=call)
+    host = new_host(max_calls)
+    settings = Settings.model_construct(livekit=options, call=CallOptions(prefill=False))
     with within_replica(name):
-        desk = RoomDesk(settings, host, readiness, keeper or Near())
+        desk = RoomDesk(settings, host, host._readiness, keeper or Near())
     made = Replica(name, options, host, desk)
     before = asyncio.all_tasks()
     desk.start()
