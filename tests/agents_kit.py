@@ -31,6 +31,7 @@ from serve_app.remotes import Remote
 from serve_app.rooms.desk import RoomDesk
 from serve_app.rooms.keeper import RoomKeeper
 from serve_app.settings import Settings
+from serve_app.transports.livekit_audio import Speaker
 from tests.call_kit import synthetic_asr, synthetic_llm, synthetic_tts, synthetic_turn
 
 PATIENCE_S = 20.0
@@ -212,6 +213,18 @@ async def caller(keys: Keys, room: str) -> AsyncIterator[rtc.Room]:
     finally:
         await there.disconnect()
         await delete(keys, room)  # the server is slow to notice that somebody left who came just now
+
+
+@asynccontextmanager
+async def sounding(room: rtc.Room) -> AsyncIterator[None]:
+    """Whoever is in this room has a track, and leaves at the end: the server announces those who have none late."""
+    speaker = Speaker()
+    await room.local_participant.publish_track(speaker.track)
+    try:
+        yield
+    finally:
+        await room.disconnect()
+        await speaker.close()
 
 
 async def delete(keys: Keys, room: str) -> None:

@@ -13,7 +13,7 @@ from serve_app.conversation import messages as m
 from serve_app.conversation.items import Answer, AnswerOptions, MessageItem
 from serve_app.conversation.turns import State
 from serve_app.transports.livekit_words import FINAL, SEGMENT, SHOWN_STATES, TRACK, TRANSCRIPTION, Teller
-from tests.agents_kit import caller, ended, until
+from tests.agents_kit import caller, ended, sounding, until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -56,10 +56,10 @@ async def telling(keys: Keys) -> AsyncIterator[tuple[Teller, Told, rtc.Room, rtc
         teller = Teller(agent.local_participant, "TR_agent")
         teller.caller, teller.caller_track = reads.local_participant.identity, "TR_caller"
         keeping = asyncio.create_task(teller.keep_attributes())
-        await until(lambda: agent.local_participant.identity in reads.remote_participants, "the agent")
-        yield teller, told, agent, reads
-        await ended(keeping)
-        await agent.disconnect()
+        async with sounding(agent):
+            await until(lambda: agent.local_participant.identity in reads.remote_participants, "the agent")
+            yield teller, told, agent, reads
+            await ended(keeping)
         await asyncio.gather(*readings)
 
 

@@ -10,7 +10,7 @@ from loadtest.room_ticket import Keys, fresh
 from serve_app.rooms.agents import Reserved
 from serve_app.rooms.roll import Ended
 from serve_app.transports.livekit_line import RoomLost, Ticket
-from tests.agents_kit import Replica, caller, delete, met, options, replica, until
+from tests.agents_kit import Replica, caller, delete, met, options, replica, sounding, until
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -106,11 +106,9 @@ async def phone(keys: Keys, room: str, kind: Literal["standard", "sip"]) -> Asyn
     token = api.AccessToken(keys.api_key, keys.api_secret).with_identity("phone").with_kind(kind).with_grants(grants)
     there = rtc.Room()
     await there.connect(keys.url, token.to_jwt(), rtc.RoomOptions(single_peer_connection=False))
-    try:
+    async with sounding(there):
         yield there
-    finally:
-        await there.disconnect()
-        await delete(keys, room)
+    await delete(keys, room)
 
 
 @pytest.mark.parametrize(
