@@ -59,9 +59,9 @@ def _positive(text: str) -> int:
 
 @contextmanager
 def _target(args: argparse.Namespace) -> Iterator[Target]:
-    """The server that runs already, or one that is started; with --bare none is needed."""
+    """The server that runs already, or one that is started; with --bare the LiveKit server alone is enough."""
     given = Keys.from_environment()
-    if args.url or getattr(args, "bare", False):
+    if args.url or (getattr(args, "bare", False) and given):
         yield Target(args.url or "", args.config, args.speech, args.api_key, given)
         return
     own = None

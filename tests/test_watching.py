@@ -1,6 +1,7 @@
 """What `antiphon up` says of a system that starts, runs and ends. The child is a script that tells what it is told to;
 the door answers GET /ready as it is told to."""
 
+import contextlib
 import json
 import shutil
 import sys
@@ -99,8 +100,9 @@ def watching_a(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str])
             finally:
                 supervisor.dismiss()
                 for each in psutil.Process().children():
-                    if str(supervisor.folder) in each.cmdline():
-                        each.kill()
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        if str(supervisor.folder) in each.cmdline():
+                            each.kill()
                 shutil.rmtree(supervisor.folder)
 
     return watch

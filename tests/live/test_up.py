@@ -1,5 +1,6 @@
 """`antiphon up`: it starts, says so, answers, and leaves nothing behind, however it ends."""
 
+import contextlib
 import signal
 import socket
 import subprocess
@@ -46,7 +47,11 @@ def test_haproxy_is_the_door_and_replicas_speak_grpc(config: str, request: pytes
 
 def livekit_servers(below: list[int]) -> list[int]:
     """Those among these processes."""
-    return [pid for pid in below if psutil.pid_exists(pid) and "livekit-server" in psutil.Process(pid).name()]
+    found = []
+    for pid in below:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [pid] if "livekit-server" in psutil.Process(pid).name() else []
+    return found
 
 
 def _listening(process: psutil.Process) -> set[int]:
