@@ -113,6 +113,12 @@ async def test_a_full_replica_finds_the_room_another_one(livekit_keys: Keys) -> 
         assert full.headers["Retry-After"] == "1"
         assert (await client.post(DOOR, json={"room_name": room})).status_code == 201  # its agent is there
         one.agents.cancel(place)
+
+        async def listening() -> bool:
+            people = await two.server.participants(room)
+            return [person.attributes["lk.agent.state"] for person in people] == ["listening"]
+
+        await until(listening, "the agent in its room")
         await delete(livekit_keys, room)
 
 
