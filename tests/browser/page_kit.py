@@ -102,12 +102,12 @@ def like(said: str, heard: str) -> float:
     return sum(block.size for block in blocks) / max(1, len(wanted))
 
 
-def stays_silent(page: Page, *, for_ms: int = 500) -> bool:
-    """From now on nothing is given to the speaker."""
-    before = len(played(page)[0])
-    page.wait_for_timeout(for_ms)
-    after, _ = played(page)
-    return len(after) > before and int(np.abs(after[before:]).max()) < SILENT
+def stays_silent(page: Page) -> bool:
+    """From now on nothing is given to the speaker. What was given before may still be on its way into the recording."""
+    first, rate_hz = len(played(page)[0]), played(page)[1]
+    late, enough = rate_hz // 4, rate_hz * 3 // 4
+    page.wait_for_function(f"antiphon.recording().samples.length > {first + enough}")
+    return int(np.abs(played(page)[0][first + late :]).max()) < SILENT
 
 
 def words_of(page: Page, role: str) -> list[str]:
