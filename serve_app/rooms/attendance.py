@@ -15,7 +15,7 @@ log = logging.getLogger("antiphon.rooms")
 
 ANSWER_S = 2.0
 """The keeper answers in milliseconds. Without it calls go on, and new ones are taken as if there was no other host."""
-RETRY_S = 0.2, 2.0
+RETRY_S = 0.1, 2.0
 """First and longest wait before a broken line is opened again."""
 
 

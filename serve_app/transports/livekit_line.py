@@ -24,12 +24,14 @@ NOT_THE_CALLER = 403
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """Where to go, and as whom. `caller`: the identity of the one to answer; None: the first who is no agent.
-    `instead_of`: the identity of an agent that died, and may still be listed."""
+    `instead_of`: the identity of an agent that died, and may still be listed. `room_sid`: of the room that is meant;
+    joining one that was closed meanwhile makes another one of the same name."""
 
     url: str
     token: str
     caller: str | None = None
     instead_of: str | None = None
+    room_sid: str | None = None
 
 
 class Hears(Protocol):
@@ -107,6 +109,8 @@ class RoomLine:
         hear_only_own(self.room)
         if other := self._other_agent():
             raise AlreadyAttended(f"{other} is there already")
+        if not self.room.remote_participants and self._ticket.room_sid not in (None, await self.room.sid):
+            raise RoomLost("it was closed before it was joined")
         self._spawn(self._follow())
         publication = await self.room.local_participant.publish_track(self.speaker.track, _PUBLISHED)
         self.teller = Teller(self.room.local_participant, publication.sid)
