@@ -108,7 +108,7 @@ function toggleMute() {
 function keyPressed(event) {
   const typing = event.target.matches("input, select, textarea");
   if (event.key === "Escape") call.stopAnswer();
-  else if (event.key.toLowerCase() === "m" && !typing && !event.ctrlKey && !event.metaKey && call.ear.microphone) {
+  else if (event.key.toLowerCase() === "m" && !typing && !event.ctrlKey && !event.metaKey && call.ear.expected) {
     toggleMute();
   }
 }

@@ -13,7 +13,7 @@ const TOLD_BY_WAYS = ["change", "timeline", "problem"];
 
 export class Call extends EventTarget {
   /** `ways`: names of transports, the best first; the next one is tried where one fails.
-   * Events: status {status, retryMs, why}, change (anything to be shown), fallback {why, way, lost}, pageMeasure {ms},
+   * Events: status (as the way tells it), change (anything to be shown), fallback {why, way, lost}, pageMeasure {ms},
    * measures, timeline {timeline}, problem {message}. */
   constructor(ways) {
     super();
@@ -25,7 +25,9 @@ export class Call extends EventTarget {
     this.way = null; // the transport of this call, or of the last one
     this.untried = [];
     this.whyNot = null; // the reason why the way is not the best one
-    this.backlog = [];
+    this.backlog = []; // packets of the microphone, and
+    this.unsaid = []; // typed words, until there is a way
+    this.paused = false;
     this.pressedMs = null; // performance.now() when the person wanted a call that is not there yet
     this.setupMs = null;
     this.measures = { roundTripMs: null, lossPercent: null };
@@ -69,6 +71,7 @@ export class Call extends EventTarget {
   }
 
   hangUp() {
+    this.unsaid = [];
     this.way.close();
     this.ear.close();
   }
@@ -92,9 +95,10 @@ export class Call extends EventTarget {
 
   async say(text) {
     await this.openSound();
+    if (this.status === "open") return this.way.say(text);
+    this.unsaid.push(text);
     this.pressedMs ??= performance.now();
     if (!this.active) this._dial();
-    this.way.say(text);
   }
 
   /** After a connection was lost: now, and not later. */
@@ -127,8 +131,8 @@ export class Call extends EventTarget {
 
   _statusChanged(detail) {
     if (detail.status === "failed" && this.untried.length > 0) return this._fallBack(detail.why);
-    if (detail.status === "open") this._opened();
     this._tell("status", detail);
+    if (detail.status === "open") this._opened();
     this._tell("change");
   }
 
@@ -144,6 +148,7 @@ export class Call extends EventTarget {
     if (this.pressedMs !== null) this.setupMs = performance.now() - this.pressedMs;
     this.pressedMs = null;
     for (const pcm of this.backlog.splice(0)) this.way.hear(pcm);
+    for (const text of this.unsaid.splice(0)) this.way.say(text);
     this._measure();
   }
 

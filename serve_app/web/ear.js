@@ -24,6 +24,11 @@ export class Ear extends EventTarget {
     }
   }
 
+  /** There is a microphone, or there will be. */
+  get expected() {
+    return this.microphone !== null || this.opening !== null;
+  }
+
   /** True when there is one now; a failure is told as an event. */
   async open(context, deviceId = this.deviceId) {
     this._release(); // some devices cannot be opened twice
@@ -34,6 +39,8 @@ export class Ear extends EventTarget {
       else microphone.close(); // another one was chosen meanwhile, or none is wanted any more
     } catch (error) {
       if (this.opening === opening) this._failed(error);
+    } finally {
+      if (this.opening === opening) this.opening = null;
     }
     return this.microphone !== null;
   }

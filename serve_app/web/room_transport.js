@@ -26,7 +26,6 @@ export class RoomTransport extends Transport {
     this.agent = null;
     this.speaker = null;
     this.microphone = new RoomMicrophone(output.context);
-    this.outbox = [];
     this.typed = 0;
     this.stats = null;
     this.losing = null; // a timer, while something is amiss
@@ -37,7 +36,7 @@ export class RoomTransport extends Transport {
     this.become("connecting");
     try {
       await this._join();
-      this._opened();
+      if (!this.over) this.become("open");
     } catch (error) {
       this._fail(error);
     }
@@ -45,11 +44,11 @@ export class RoomTransport extends Transport {
 
   async _join() {
     this._wait("a room");
-    const library = await livekit();
+    const library = await within(livekit(), this.limitMs, "livekit-client did not come");
     if (!library) throw new NoRoom("this page was set up without livekit-client");
-    const [{ url, token }, speaker] = await Promise.all([askTicket(this.limitMs), RoomSpeaker.open(this.output)]);
+    const speaking = RoomSpeaker.open(this.output).then((speaker) => this._speakThrough(speaker));
+    const [{ url, token }] = await Promise.all([askTicket(this.limitMs), speaking]);
     this._wait("the LiveKit server");
-    this._speakThrough(speaker);
     this.room = this._newRoom(library);
     await within(this._connect(url, token), this.limitMs, "the LiveKit server did not answer");
     this._wait("the agent");
@@ -93,12 +92,6 @@ export class RoomTransport extends Transport {
     this.become("closed");
   }
 
-  _opened() {
-    if (this.over) return;
-    this.become("open");
-    for (const text of this.outbox.splice(0)) this._send(text);
-  }
-
   _fail(error) {
     if (this.over) return;
     this._leave();
@@ -136,6 +129,7 @@ export class RoomTransport extends Transport {
     this.speaker.play(null);
     if (this.over) return;
     if (this.agent.state === "closed" || this.agent.refused) return this._end("The server ended this call.");
+    clearTimeout(this.losing);
     this.become("lost", { mending: true });
     this.losing = setTimeout(() => this._fail(new NoRoom("the agent left the room")), AGENT_BACK_MS);
   }
@@ -164,6 +158,7 @@ export class RoomTransport extends Transport {
     this.speaker = speaker;
     speaker.addEventListener("started", ({ detail }) => this.tell("sounds", { time: detail.time }));
     speaker.addEventListener("finished", () => this.tell("change"));
+    if (this.over) speaker.close();
   }
 
   // --- what the caller does
@@ -186,11 +181,6 @@ export class RoomTransport extends Transport {
   say(text) {
     const id = `typed-${Date.now()}-${(this.typed += 1)}`; // the agent does not repeat what was typed
     this.conversation.change(id, (entry) => Object.assign(entry, { text, done: true }));
-    if (this.status === "open") this._send(text);
-    else this.outbox.push(text);
-  }
-
-  _send(text) {
     const failed = () => this.tell("problem", { message: "What you typed could not be sent." });
     this.room.localParticipant.sendText(text, { topic: CHAT }).catch(failed);
   }

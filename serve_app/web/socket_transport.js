@@ -19,7 +19,6 @@ export class SocketTransport extends Transport {
     this.serverState = "idle";
     this.answerId = null; // the response under way
     this.dropped = new Set(); // items that were stopped: what still arrives of them is not played
-    this.outbox = [];
     this.socket = new RealtimeSocket();
     this.socket.addEventListener("status", ({ detail }) => this._statusChanged(detail));
     this.socket.addEventListener("event", ({ detail }) => this._receive(detail));
@@ -63,16 +62,9 @@ export class SocketTransport extends Transport {
 
   say(text) {
     this.stop();
-    this.outbox.push(text);
-    if (this.socket.isOpen) this._flush();
-  }
-
-  _flush() {
-    for (const text of this.outbox.splice(0)) {
-      const item = { type: "message", role: "user", content: [{ type: "input_text", text }] };
-      this.socket.send({ type: "conversation.item.create", item });
-      this.socket.send({ type: "response.create" });
-    }
+    const item = { type: "message", role: "user", content: [{ type: "input_text", text }] };
+    this.socket.send({ type: "conversation.item.create", item });
+    this.socket.send({ type: "response.create" });
   }
 
   // --- from the server
@@ -80,7 +72,6 @@ export class SocketTransport extends Transport {
   _statusChanged({ status, retryMs }) {
     if (status !== "open" && status !== "connecting") this._over();
     this.become(status, { retryMs, doing: status === "connecting" ? "You may speak already." : "" });
-    if (status === "open") this._flush(); // after what was spoken meanwhile
   }
 
   /** A session ended: the next one is a new conversation, and remembers nothing of this one. */

@@ -32,7 +32,7 @@ export class Transport extends EventTarget {
   /** From now on this microphone, or none (null). */
   use(microphone) {}
 
-  /** 20 ms of the microphone: Int16Array[480] at 24 kHz. A way that takes the sound by itself ignores them. */
+  /** While it is open, 20 ms of the microphone: Int16Array[480] at 24 kHz. A way that has the sound anyhow ignores it. */
   hear(pcm) {}
 
   /** Whether the agent is to hear nothing of the microphone: it is muted, or used for something else. */
@@ -41,7 +41,7 @@ export class Transport extends EventTarget {
   /** The caller wants silence now. */
   stop() {}
 
-  /** The caller's words, typed. They may come before it is open. */
+  /** The caller's words, typed, while it is open. */
   say(text) {}
 
   /** What the agent is doing: idle, hearing, ending, thinking, speaking, held, closed. */

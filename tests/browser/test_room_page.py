@@ -122,8 +122,10 @@ def test_without_rooms_it_is_the_socket(
 ) -> None:
     with opened(playwright, chromium, demo.url, excused=NO_TICKET) as page:
         answered(page, status, code)
-        page.get_by_role("button", name="Start talking").click()
-        page.wait_for_function("antiphon.connection === 'open'")
+        page.get_by_label("Type instead of speaking").fill("hello")
+        page.keyboard.press("Enter")
+        wait_until_answered(page)  # also what was typed before it was known that there is no room
+        assert words_of(page, "user") == ["hello"]
         assert page.evaluate("antiphon.transport") == "socket"
         assert page.evaluate("antiphon.details.why") == why
         expect(page.locator("#line")).to_have_text("Connected · WebSocket")
