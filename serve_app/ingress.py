@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,10 @@ from serve_app.transports.realtime_socket import RealtimeLimits, RealtimeSocket,
 
 log = logging.getLogger("antiphon.ingress")
 
+SWITCH_S = 0.0005
+"""Whenever sound is handed to native code, another Python thread may take over: Serve's, which work on many small
+messages. It gives back after this; Python's usual 5 ms, several times in a row, are heard as gaps."""
+
 
 class Door:
     """The ASGI application that Serve is given: it leads to the routes of the replica in this process."""
@@ -56,6 +61,7 @@ class Ingress:
         keeper: DeploymentHandle[Any] | None,
     ) -> None:
         configure_logs(settings.log)
+        sys.setswitchinterval(SWITCH_S)
         self._settings = settings
         weights = Store(settings.store).fetch(vad_model) if vad_model else None
         vad = BatchedVoiceActivity(load_vad(settings.vad, weights))

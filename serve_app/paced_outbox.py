@@ -21,7 +21,6 @@ from serve_app.conversation.messages import (
     Event,
     ItemAdded,
     ItemDone,
-    Pauser,
     ToolArguments,
 )
 from serve_app.outbox import EVENT_LIMIT, Outbox, Sound
@@ -49,7 +48,7 @@ class PacedOutbox(Outbox):
         self._limit = AHEAD_S * transport.rate_hz
         self._lane_samples = 0
         self._used = 0  # samples of the lane's first sound that were sent already
-        self._wake = transport.speak_from(self.next_frame)
+        transport.speak_from(self.next_frame)
 
     def tell(self, event: Event) -> None:
         if len(self._waiting) + len(self._lane) - self._sounds >= EVENT_LIMIT:
@@ -68,13 +67,6 @@ class PacedOutbox(Outbox):
         if self._lane_samples >= self._limit:
             self._room.clear()
         self._idle.clear()
-        if not self._pausers:
-            self._wake()
-
-    def resume(self, by: Pauser = "voice") -> None:
-        super().resume(by)
-        if not self._pausers:
-            self._wake()
 
     def next_frame(self) -> Pcm | None:
         """The 20 ms that sound next, int16[rate / 50]; None for silence. Events that come before it are let go."""

@@ -145,9 +145,8 @@ class PacedLine(TestLine):
         self.frames: list[Pcm] = []
         self._next_frame: Callable[[], Pcm | None] = lambda: None
 
-    def speak_from(self, next_frame: Callable[[], Pcm | None]) -> Callable[[], None]:
+    def speak_from(self, next_frame: Callable[[], Pcm | None]) -> None:
         self._next_frame = next_frame
-        return self.strike
 
     def strike(self) -> None:
         if (frame := self._next_frame()) is not None:

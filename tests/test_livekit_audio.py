@@ -99,32 +99,36 @@ async def test_one_call_that_breaks_does_not_silence_the_others(caplog: pytest.L
     assert "the sound of a call broke" in caplog.text
 
 
+async def test_strokes_follow_a_moment_that_they_are_aligned_with() -> None:
+    metronome, strokes = Metronome(), list[float]()
+    metronome.add("one", lambda: strokes.append(time.monotonic()))
+    async with beating(metronome):
+        await until(lambda: len(strokes) >= 3, "strokes")
+        for later_s in (0.004, 0.009, 0.016):
+            await asyncio.sleep(strokes[-1] + later_s - time.monotonic())
+            aligned_s, before = time.monotonic(), len(strokes)
+            metronome.align()
+            await until(lambda before=before: len(strokes) >= before + 30, "strokes")  # type: ignore[misc]
+            # The first may still come at its old time. A busy machine strikes late, never early.
+            assert min((stroke - aligned_s) % FRAME_S for stroke in strokes[before + 1 :]) < FRAME_S / 2
+            assert len(strokes) - before <= 2 + (time.monotonic() - aligned_s) / FRAME_S
+
+
 # --- the agent's track
 
 
-async def test_the_speaker_is_never_quiet_and_at_most_a_frame_ahead() -> None:
+async def test_the_speaker_is_never_quiet() -> None:
     played: list[Pcm | None] = []
-    waiting: list[Pcm] = []
+    one, two = (np.full(FRAME, value, np.int16) for value in (1, 2))
+    waiting: list[Pcm | None] = [None, one, two, None]
     speaker = Speaker()
     speaker.on_frame = played.append
     try:
-        begin = speaker.speak_from(lambda: waiting.pop(0) if waiting else None)
         speaker.strike()
-        speaker.strike()
-        assert played == [None, None]
-        one, two, three = (np.full(FRAME, value, np.int16) for value in (1, 2, 3))
-        waiting += [one, two, three]
-        begin()
-        assert played[2:] == [one]  # at once: it need not wait for a stroke
-        begin()
-        begin()
-        assert played[2:] == [one]
-        for count in (2, 3, 3):
+        speaker.next_frame = lambda: waiting.pop(0)
+        for _ in range(4):
             speaker.strike()
-            assert len(played[2:]) == count
-        assert played[2:] == [one, two, three]
-        speaker.strike()
-        assert played[5:] == [None]
+        assert played == [None, None, one, two, None]
     finally:
         await speaker.close()
 
@@ -152,7 +156,7 @@ async def test_one_hears_what_the_speaker_plays(livekit_keys: Keys) -> None:
             await there.local_participant.publish_track(speaker.track)
             await microphone.listen(await asyncio.wait_for(tracks.get(), 20))
             await until(lambda: len(heard) > 10, "silence from the track")
-            speaker.speak_from(frame)
+            speaker.next_frame = frame
 
             def loud() -> int:
                 return sum(bool(np.abs(pcm).max() > 2000) for pcm in heard)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from serve_app.transports.livekit_words import ERROR, error_body
 
 log = logging.getLogger("antiphon.rooms")
 
+STEADY_FRAMES = 50
+"""After a second the caller's frames come evenly: the agent's clock is set by them."""
 READ_S = 1.0
 """Time for a client to read why it was refused, before the agent leaves."""
 
@@ -184,10 +187,12 @@ class RoomAgents:
 async def _echo(room: LiveKitRoom) -> None:
     """A call without an agent: what the caller says comes back, for measuring the way there and back. Each sample is
     repeated rather than filtered, since a filter would add its own delay."""
-    waiting: list[np.ndarray] = []
-    begin = room.speak_from(lambda: waiting.pop(0) if waiting else None)
+    waiting: deque[np.ndarray] = deque(maxlen=1)  # a second one would make all that follow 20 ms later
+    room.speak_from(lambda: waiting.popleft() if waiting else None)
+    heard = 0
     async for given in room.inputs():
         if isinstance(given, np.ndarray):
-            waiting[:-1] = []
             waiting.append(np.repeat(given, ROOM_RATE_HZ // 16_000))
-            begin()
+            heard += 1
+            if heard == STEADY_FRAMES:
+                room.line.align()

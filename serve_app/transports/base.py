@@ -46,7 +46,6 @@ class Transport(Protocol):
 class PacedTransport(Transport, Protocol):
     """A transport with the clock on this side: it asks for a frame every 20 ms, and `play` is never called."""
 
-    def speak_from(self, next_frame: Callable[[], Pcm | None]) -> Callable[[], None]:
-        """From now on the frames come from there: int16[rate_hz / 50], None for silence. Returns what to call when
-        there is sound again after silence, so that it need not wait for the clock's next stroke."""
+    def speak_from(self, next_frame: Callable[[], Pcm | None]) -> None:
+        """From now on the frames come from there: int16[rate_hz / 50], None for silence."""
         ...

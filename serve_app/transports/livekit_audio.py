@@ -17,6 +17,8 @@ log = logging.getLogger("antiphon.rooms")
 ROOM_RATE_HZ = 48_000
 """Opus' own rate: nothing is resampled on the way into the room."""
 FRAME_S = FRAME_MS / 1000
+ALIGNED_S = 0.003
+"""What comes every 20 ms comes a little sooner or later each time."""
 MOST_BEHIND = 5
 """Strokes made up for when the process stood still; what is older than this is gone for the listener as well."""
 HEARD_LIMIT = 50
@@ -32,6 +34,7 @@ class Metronome:
     def __init__(self) -> None:
         self._listeners: dict[object, Callable[[], None]] = {}
         self._awake = asyncio.Event()
+        self._next_s = 0.0
 
     def add(self, listener: object, strike: Callable[[], None]) -> None:
         self._listeners[listener] = strike
@@ -40,58 +43,47 @@ class Metronome:
     def remove(self, listener: object) -> None:
         self._listeners.pop(listener, None)
 
+    def align(self) -> None:
+        """Shift the grid, so that it strikes just after where this moment lies in the 20 ms."""
+        self._next_s += (time.monotonic() + ALIGNED_S - self._next_s) % FRAME_S
+
     async def run(self) -> None:
         """For ever. A late stroke is made up for at once, so that the sound keeps its pace."""
         while True:
             while not self._listeners:
                 self._awake.clear()
                 await self._awake.wait()
-            next_s = time.monotonic()
+            self._next_s = time.monotonic()
             while self._listeners:
-                next_s = max(next_s + FRAME_S, time.monotonic() - MOST_BEHIND * FRAME_S)
-                await asyncio.sleep(max(0.0, next_s - time.monotonic()))
-                for listener, strike in list(self._listeners.items()):
-                    try:
-                        strike()
-                    except Exception:
-                        log.exception("the sound of a call broke")
-                        self.remove(listener)
+                self._next_s = max(self._next_s + FRAME_S, time.monotonic() - MOST_BEHIND * FRAME_S)
+                await asyncio.sleep(max(0.0, self._next_s - time.monotonic()))
+                self._strike()
+
+    def _strike(self) -> None:
+        for listener, strike in list(self._listeners.items()):
+            try:
+                strike()
+            except Exception:
+                log.exception("the sound of a call broke")
+                self.remove(listener)
 
 
 class Speaker:
     """The agent's track. It is never quiet: between answers it plays silence, because a listener whose stream stops
-    and begins again is kept waiting by a jitter buffer that has grown. Speech may be one frame ahead of the clock,
-    so that the first frame of an answer need not wait for a stroke."""
+    and begins again is kept waiting by a jitter buffer that has grown. For the same reason it never leaves the grid:
+    an answer whose first frame came early would make the buffer grow by as much as was won."""
 
     def __init__(self) -> None:
         self.source = rtc.AudioSource(ROOM_RATE_HZ, 1, queue_size_ms=0)
         self.track = rtc.LocalAudioTrack.create_audio_track("agent", self.source)
         self._writer = SourceWriter(self.source, frame_samples(ROOM_RATE_HZ))
-        self._next_frame: Callable[[], Pcm | None] = lambda: None
-        self._ahead = 0
+        self.next_frame: Callable[[], Pcm | None] = lambda: None
         self.on_frame: Callable[[Pcm | None], None] | None = None
         """Told what is being played, for echo cancellation."""
 
-    def speak_from(self, next_frame: Callable[[], Pcm | None]) -> Callable[[], None]:
-        self._next_frame = next_frame
-        return self.begin
-
-    def begin(self) -> None:
-        """There is sound: if the clock's last stroke has its frame, the next one is given now."""
-        if not self._ahead and (frame := self._next_frame()) is not None:
-            self._ahead = 1
-            self._write(frame)
-
     def strike(self) -> None:
         """20 ms have passed."""
-        if self._ahead:
-            self._ahead = 0
-            self.begin()
-        else:
-            self._write(self._next_frame())
-            self.begin()
-
-    def _write(self, frame: Pcm | None) -> None:
+        frame = self.next_frame()
         self._writer.write(frame)
         if self.on_frame is not None:
             self.on_frame(frame)

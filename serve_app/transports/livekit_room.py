@@ -146,8 +146,8 @@ class LiveKitRoom:
 
     # --- out
 
-    def speak_from(self, next_frame: Callable[[], Pcm | None]) -> Callable[[], None]:
-        return self.line.speaker.speak_from(next_frame)
+    def speak_from(self, next_frame: Callable[[], Pcm | None]) -> None:
+        self.line.speaker.next_frame = next_frame
 
     async def play(self, pcm: Pcm, item: MessageItem) -> None:
         raise AssertionError("the room's own clock asks for frames")
