@@ -19,7 +19,10 @@ ROOM_FRAME_SAMPLES = ROOM_RATE_HZ // 50
 SOURCE_SAMPLES = ROOM_RATE_HZ // 100
 """An AudioSource without a queue, the one that delays least, takes 10 ms at a time."""
 
-STREAM_FRAMES = 500
+FRAME_MS = 20
+"""As the codec packs them; the library's 10 ms cost a caller half as much again, and a machine full of them is busy."""
+
+STREAM_FRAMES = 250
 """An AudioStream of a program that stands still for longer than 5 s loses the oldest frames."""
 
 CLOCK_WINDOW_S = 1.0
@@ -116,7 +119,9 @@ class Listener:
     async def run(self, track: rtc.Track) -> None:
         """Until the track ends."""
         self._clock = FrameClock()
-        stream = rtc.AudioStream(track, sample_rate=RATE_HZ, num_channels=1, capacity=STREAM_FRAMES)
+        stream = rtc.AudioStream(
+            track, sample_rate=RATE_HZ, num_channels=1, frame_size_ms=FRAME_MS, capacity=STREAM_FRAMES
+        )
         try:
             async for event in stream:
                 self.receive(np.frombuffer(event.frame.data, np.int16), time.monotonic())

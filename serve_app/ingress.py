@@ -1,6 +1,7 @@
 """The door: an HTTP and WebSocket application that hosts calls, counts them, and refuses over capacity."""
 
 import asyncio
+import gc
 import logging
 import sys
 from collections.abc import Mapping
@@ -37,6 +38,15 @@ SWITCH_S = 0.0005
 messages. It gives back after this; Python's usual 5 ms, several times in a row, are heard as gaps."""
 
 
+def _keep_pace() -> None:
+    """Nothing in this process may hold the interpreter for longer than a frame."""
+    sys.setswitchinterval(SWITCH_S)
+    # Python looks for garbage among all that it has, which takes a tenth of a second here; Ray asks for it, too. What
+    # is there now stays until the end, and is not looked at any more.
+    gc.collect()
+    gc.freeze()
+
+
 class Door:
     """The ASGI application that Serve is given: it leads to the routes of the replica in this process."""
 
@@ -61,7 +71,6 @@ class Ingress:
         keeper: DeploymentHandle[Any] | None,
     ) -> None:
         configure_logs(settings.log)
-        sys.setswitchinterval(SWITCH_S)
         self._settings = settings
         weights = Store(settings.store).fetch(vad_model) if vad_model else None
         vad = BatchedVoiceActivity(load_vad(settings.vad, weights))
@@ -79,6 +88,7 @@ class Ingress:
             self._rooms = await open_desk(settings, self._host, self._readiness, Remote(keeper))
         self._end = OwnEnd(self._host.drain)
         self.routes = self._build_routes()
+        _keep_pace()
 
     def _build_routes(self) -> FastAPI:
         routes = FastAPI(title="Antiphon", docs_url=None, redoc_url=None, openapi_url=None)
