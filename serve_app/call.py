@@ -261,7 +261,10 @@ class Call:
         """`options` None: nobody asked for the answer, it follows from the last of `turns`."""
 
         async def prompt() -> Sequence[Message] | None:
-            return await prompt_for(self, options, turns)
+            messages = await prompt_for(self, options, turns)
+            if messages and turns and not turns[-1].committed:
+                await self.listener.ask_llm(turns[-1], messages)
+            return messages
 
         settings, chosen = self.settings, options or AnswerOptions()
         answer = Answer(

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deployments.contracts import SPEECH_RATE_HZ, Pcm
+from deployments.contracts import SPEECH_RATE_HZ, Message, Pcm
 from deployments.errors import AntiphonError
 from serve_app.caller_turn import CallerTurn
 from serve_app.conversation.items import ServerVad
@@ -120,7 +121,25 @@ class Listener:
         except (AntiphonError, TimeoutError) as failed:
             log.warning("the turn model gave no opinion, the silence decides: %s", failed)
             return
-        if turn is call.turn and turn.judge is judge and judge.is_over(self._ear.hearing.silence_ms):
+        self._judged(turn, judge)
+
+    async def ask_llm(self, turn: CallerTurn, prompt: Sequence[Message]) -> None:
+        """Where the turn model is in doubt: is what the caller said, the last of `prompt`, a whole sentence?"""
+        call, judge = self._call, turn.judge
+        if judge is None or not judge.doubts:
+            return
+        try:
+            async with asyncio.timeout(call.stage.options.deadlines.end_of_turn_s):
+                judge.sentence_end = await call.stage.models.llm.sentence_end(
+                    prompt, session_id=call.stage.session_id, tools=call.settings.tools
+                )
+        except (AntiphonError, TimeoutError) as failed:
+            log.warning("the LLM gave no opinion on the turn's end: %s", failed)
+            return
+        self._judged(turn, judge)
+
+    def _judged(self, turn: CallerTurn, judge: TurnJudge) -> None:
+        if turn is self._call.turn and turn.judge is judge and judge.is_over(self._ear.hearing.silence_ms):
             self._end_turn()
 
     def _bound_turn(self, turn: CallerTurn) -> None:

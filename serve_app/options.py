@@ -47,6 +47,21 @@ class TurnTakingOptions(Options):
         description="From this one, and where the turn model says nothing, after `doubtful_silence_ms`.",
     )
     doubtful_silence_ms: int = Field(1200, ge=0, description="As `unsure_silence_ms`, for turns that sound unfinished.")
+    ask_llm: bool = Field(
+        True,
+        description="Where the turn model is in doubt, ask the LLM as well whether the sentence is over. It costs no "
+        "time: the answer's prompt is prepared by it.",
+    )
+    whole_sentence: float = Field(
+        0.15,
+        ge=0,
+        le=1,
+        description="From this probability of the LLM's the words are a whole sentence. Few that break off reach .1, "
+        "and a third of the whole ones does not: small models would say more.",
+    )
+    whole_silence_ms: int = Field(
+        350, ge=0, description="Then over after this, from `unsure_probability`; below it after `unsure_silence_ms`."
+    )
     ask_every_ms: int = Field(
         150, ge=32, description="While the silence lasts the turn model is asked again this often."
     )

@@ -165,6 +165,7 @@ class Recording:
     llm: Llm
     tts: SyntheticTts
     prompts: list[Sequence[Message]] = field(default_factory=list)
+    judged: list[str] = field(default_factory=list)
     open_streams: int = 0
 
     async def generate(
@@ -191,6 +192,12 @@ class Recording:
                 yield item
         finally:
             self.open_streams -= 1
+
+    async def sentence_end(
+        self, messages: Sequence[Message], *, session_id: str, tools: Sequence[Tool] = ()
+    ) -> float | None:
+        self.judged.append(messages[-1].text)
+        return await self.llm.sentence_end(messages, session_id=session_id, tools=tools)
 
     async def speak(
         self, text: str, *, voice: str | None = None, speed: float = 1.0

@@ -12,8 +12,8 @@ from serve_app.conversation.items import (
     CallSettings,
     SemanticVad,
 )
-from serve_app.options import CallOptions
-from tests.call_kit import BRIEF, calling, prepared, roles, said, silence, statuses, synthetic_llm, turn
+from serve_app.options import CallOptions, TurnTakingOptions
+from tests.call_kit import BRIEF, PATIENCE_S, calling, prepared, roles, said, silence, statuses, synthetic_llm, turn
 
 
 async def test_a_turn_is_answered_and_every_event_comes_in_its_order() -> None:
@@ -131,3 +131,27 @@ async def test_only_the_newest_instructions_are_read_however_often_they_change()
             await asyncio.sleep(0)
         assert [prompt[0].text for prompt in rig.models.prompts][-1] == "Be kind 5 times."
         assert rig.models.open_streams == 1
+
+
+async def test_a_whole_sentence_that_sounds_unfinished_waits_for_less_silence_than_a_broken_one() -> None:
+    options = TurnTakingOptions()
+    between_ms = (options.unsure_silence_ms + options.doubtful_silence_ms) // 2
+    async with calling() as rig:
+        rig.line.give(said("tell me more,", pause_ms=between_ms))  # by the comma it goes on
+        await rig.line.wait(m.AnswerStarted)
+        await rig.line.wait(m.TurnTimed)
+        rig.line.give(said("tell me and,", pause_ms=between_ms))
+        async with asyncio.timeout(PATIENCE_S):
+            while "tell me and," not in rig.models.judged:  # noqa: ASYNC110  an opinion makes no event
+                await asyncio.sleep(0.01)
+        assert len(rig.line.all(m.AnswerStarted)) == 1
+        rig.line.give(silence(options.doubtful_silence_ms))
+        await rig.line.wait(m.AnswerStarted, 2)
+
+
+async def test_without_the_llm_s_opinion_the_sound_decides() -> None:
+    turn_taking = TurnTakingOptions(ask_llm=False)
+    async with calling(options=CallOptions(prefill=False, turn_taking=turn_taking)) as rig:
+        rig.line.give(said("tell me more,", pause_ms=turn_taking.doubtful_silence_ms + 100))
+        await rig.line.wait(m.TurnTimed)
+        assert rig.models.judged == []

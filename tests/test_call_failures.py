@@ -38,6 +38,11 @@ class Unwell:
         async for item in self._well.generate(messages, **options):
             yield item
 
+    async def sentence_end(self, messages: Sequence[Message], **options: Any) -> float | None:
+        if self._illness == "raises":
+            raise ModelFailed("out of memory")
+        return await self._well.sentence_end(messages, **options)
+
 
 @pytest.mark.parametrize("illness", ["raises", "stalls", "breaks off"])
 async def test_a_model_that_fails_is_apologised_for_and_the_next_turn_works(illness: str) -> None:
@@ -67,6 +72,9 @@ async def test_a_model_that_has_more_to_do_after_its_end_is_not_waited_for() -> 
             yield ToolCall("call_1", "hang_up", "{}")
             yield Finished("tool_calls", Usage())
             await asyncio.sleep(3600)
+
+        async def sentence_end(self, messages: Sequence[Message], **options: Any) -> float | None:
+            return None
 
     async with calling(llm=Lingers()) as rig:
         rig.line.give(said("bye"))

@@ -87,6 +87,9 @@ class Scripted:
             else:
                 yield item
 
+    async def sentence_end(self, messages: Sequence[Message], **options: Any) -> float | None:
+        return None
+
 
 async def test_words_before_a_tool_call_are_spoken_before_it() -> None:
     call = ToolCall("call_1", "look", "{}")

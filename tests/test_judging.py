@@ -48,11 +48,48 @@ def test_the_model_is_asked_at_once_and_then_every_so_often() -> None:
     assert all(OPTIONS.ask_every_ms <= b - a < OPTIONS.ask_every_ms + 32 for a, b in itertools.pairwise(asked))
 
 
-@given(st.floats(0, 1), st.floats(0, 1), st.sampled_from(["low", "medium", "high"]), st.integers(0, 4000))
+def test_a_whole_sentence_is_over_sooner_than_it_sounds() -> None:
+    def waits(probability: float | None, sentence_end: float | None, eagerness: Eagerness = "medium") -> int:
+        judge = TurnJudge(SemanticVad(eagerness), OPTIONS, probability=probability, sentence_end=sentence_end)
+        return first_over(judge)
+
+    whole, broken = OPTIONS.whole_sentence, OPTIONS.whole_sentence - 0.01
+    for probability in (None, 0.0, OPTIONS.doubtful_probability):
+        assert waits(probability, whole) == OPTIONS.unsure_silence_ms
+        assert waits(probability, broken) == waits(probability, None) > OPTIONS.unsure_silence_ms
+    assert waits(OPTIONS.unsure_probability, whole) == OPTIONS.whole_silence_ms
+    assert waits(OPTIONS.unsure_probability, broken) == OPTIONS.unsure_silence_ms
+    assert waits(0.0, whole, "low") == 2 * OPTIONS.unsure_silence_ms
+    assert waits(OPTIONS.end_probability, whole) == OPTIONS.min_silence_ms
+
+
+def test_the_llm_is_asked_only_in_doubt() -> None:
+    def doubts(probability: float | None, options: TurnTakingOptions = OPTIONS) -> bool:
+        return TurnJudge(SemanticVad(), options, probability=probability).doubts
+
+    assert doubts(None)
+    assert doubts(OPTIONS.end_probability - 0.01)
+    assert not doubts(OPTIONS.end_probability)
+    assert not doubts(0.0, TurnTakingOptions(ask_llm=False))
+    assert not TurnJudge(ServerVad(), OPTIONS).doubts
+
+
+@given(
+    st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.sampled_from(["low", "medium", "high"]), st.integers(0, 4000)
+)
 def test_more_certainty_or_more_silence_never_unends_a_turn(
-    one: float, other: float, eagerness: Eagerness, silence_ms: int
+    one: float, other: float, words: float, eagerness: Eagerness, silence_ms: int
 ) -> None:
     less, more = sorted([one, other])
-    if TurnJudge(SemanticVad(eagerness), OPTIONS, probability=less).is_over(silence_ms):
-        assert TurnJudge(SemanticVad(eagerness), OPTIONS, probability=more).is_over(silence_ms)
-        assert TurnJudge(SemanticVad(eagerness), OPTIONS, probability=less).is_over(silence_ms + 1)
+
+    def over(probability: float, sentence_end: float | None, silence_ms: int) -> bool:
+        judge = TurnJudge(SemanticVad(eagerness), OPTIONS, probability=probability, sentence_end=sentence_end)
+        return judge.is_over(silence_ms)
+
+    if over(less, words, silence_ms):
+        assert over(more, words, silence_ms)
+        assert over(less, words, silence_ms + 1)
+    if over(words, None, silence_ms):
+        assert over(words, one, silence_ms)
+    if over(words, less, silence_ms):
+        assert over(words, more, silence_ms)

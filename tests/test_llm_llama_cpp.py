@@ -81,6 +81,27 @@ async def test_no_tokens_only_prepares_the_prompt(engine: LlamaCpp) -> None:
     assert usage.cached_tokens >= usage.prompt_tokens - 1
 
 
+async def test_a_whole_sentence_is_told_from_one_that_breaks_off(engine: LlamaCpp) -> None:
+    async def ends(text: str) -> float:
+        found = await engine.sentence_end(asked(text), session_id="ends")
+        assert found is not None
+        return found
+
+    whole = await ends("Ask what you can do for your country")
+    assert whole > 0.2
+    for broken in ("Can you tell me.", "I would like to"):  # the full stop is the ASR's
+        assert await ends(broken) < whole / 10
+    assert await engine.sentence_end([*asked("Hello"), Message("assistant", "Hi")], session_id="ends") is None
+
+
+async def test_judging_the_sentence_prepares_the_answer(engine: LlamaCpp) -> None:
+    talk = asked("Tell me what is on the other side of the moon.")
+    await engine.sentence_end(talk, session_id="both")
+    usage = end_of(await items(engine, talk, session_id="both", max_tokens=1)).usage
+    # A full stop, the end of the message and the beginning of the answer are all that is left to read.
+    assert usage.prompt_tokens - usage.cached_tokens <= 8
+
+
 async def test_max_tokens_cut_the_answer(engine: LlamaCpp) -> None:
     finished = end_of(await items(engine, asked("Tell me a long story."), max_tokens=3))
     assert (finished.reason, finished.usage.generated_tokens) == ("length", 3)
@@ -105,6 +126,22 @@ async def test_a_cancelled_prompt_frees_its_slot(engine: LlamaCpp) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert engine.busy_slots == 0
+
+
+async def test_a_cancelled_judgement_frees_its_slot(engine: LlamaCpp) -> None:
+    task = asyncio.create_task(engine.sentence_end(asked("And on and on " * 150), session_id="judged"))
+    async with asyncio.timeout(10):
+        while not engine.busy_slots:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert engine.busy_slots == 0
+
+
+async def test_a_judgement_too_long_is_refused_with_its_size(engine: LlamaCpp) -> None:
+    with pytest.raises(BadRequest, match="tokens; the model has room for"):
+        await engine.sentence_end(asked("again and again " * 2000), session_id="judged")
 
 
 async def test_a_reader_that_stops_reading_holds_back_the_thread(engine: LlamaCpp) -> None:
