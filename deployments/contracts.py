@@ -152,6 +152,15 @@ class Llm(Protocol):
         """
         ...
 
+    async def sentence_end(
+        self, messages: Sequence[Message], *, session_id: str, tools: Sequence[Tool] = ()
+    ) -> float | None:
+        """How likely the last message, the caller's, ends where it does: 0 to 1; None where the model cannot tell.
+
+        Its final punctuation, which is the ASR's guess, is passed over. Prepares the prompt of the answer meanwhile.
+        """
+        ...
+
 
 # --- text to speech
 

@@ -86,6 +86,12 @@ class RemoteLlm(Remote):
             tool_choice=tool_choice,
         )
 
+    async def sentence_end(
+        self, messages: Sequence[Message], *, session_id: str, tools: Sequence[Tool] = ()
+    ) -> float | None:
+        probability: float | None = await self.ask("sentence_end", messages, session_id=session_id, tools=tools)
+        return probability
+
 
 class RemoteTts(Remote):
     def speak(self, text: str, *, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[AudioChunk, None]:

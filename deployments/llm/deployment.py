@@ -5,6 +5,7 @@ from typing import Protocol
 
 from deployments.base import ModelDeployment
 from deployments.contracts import Engine, Llm, LlmItem, Message, Tool
+from deployments.guard import answering
 from deployments.llm.checks import check_request
 from deployments.llm.options import LlmOptions
 
@@ -60,3 +61,19 @@ class LlmDeployment(ModelDeployment[LlmEngine]):
                 yield item
         finally:
             await stream.aclose()
+
+    async def sentence_end(
+        self, messages: Sequence[Message], *, session_id: str, tools: Sequence[Tool] = ()
+    ) -> float | None:
+        """As `contracts.Llm.sentence_end`. Raises as `generate` does."""
+        check_request(
+            messages,
+            session_id=session_id,
+            max_tokens=0,
+            temperature=0.0,
+            tools=tools,
+            tool_choice="auto",
+            room_tokens=self.options.slot_tokens,
+        )
+        async with answering(self.options.model, self.options.deadline_s):
+            return await self.engine.sentence_end(messages, session_id=session_id, tools=tools)

@@ -11,11 +11,12 @@ from typing import Any
 
 from deployments.contracts import Capabilities, Finished, LlmItem, Message, ModelFiles, Tool, Usage
 from deployments.errors import BadModel, BadRequest, ModelFailed
-from deployments.llm.answer import AnswerReader
+from deployments.llm.answer import AnswerReader, server_error
 from deployments.llm.chat import ChatFormat
 from deployments.llm.gguf import read_head
 from deployments.llm.hand_over import HandOver
 from deployments.llm.options import LlmOptions
+from deployments.llm.sentence_end import CANDIDATES, OpenPrompt, end_probability
 from deployments.llm.slots import Slots
 
 try:
@@ -31,14 +32,16 @@ CHUNKS_AHEAD = 64
 llama.cpp itself then runs on to `max_tokens` at most."""
 
 Chunk = dict[str, Any]
+Work = Callable[[Any, Chunk, Callable[[Chunk], bool]], None]
 
 
 class LlamaCpp:
     """One GGUF model. Every session keeps its prompt in a slot, so that a turn costs only its new tokens."""
 
-    def __init__(self, server: Any, chat: ChatFormat, options: LlmOptions) -> None:
+    def __init__(self, server: Any, chat: ChatFormat, template: str, options: LlmOptions) -> None:
         self._server = server
         self._chat = chat
+        self._open = OpenPrompt(template, chat)
         self._options = options
         self._slots = Slots(options.slots)
         self._threads = ThreadPoolExecutor(options.slots, thread_name_prefix="llama")  # a slot serves one at a time
@@ -58,7 +61,7 @@ class LlamaCpp:
         except RuntimeError as error:
             raise BadModel(f"llama.cpp cannot load {path}: is it damaged, or too large for the memory?") from error
         _warm_up(server)
-        return cls(server, ChatFormat(native_tools="tools" in template, signs=head.signs), options)
+        return cls(server, ChatFormat(native_tools="tools" in template, signs=head.signs), template, options)
 
     def capabilities(self) -> Capabilities:
         return Capabilities(streaming=True, tools=True)
@@ -98,7 +101,7 @@ class LlamaCpp:
         }
         answer = AnswerReader([tool.name for tool in usable])
         async with self._slots.use(session_id) as slot:
-            chunks = self._chunks({**body, "id_slot": slot})
+            chunks = self._chunks(_answer, {**body, "id_slot": slot})
             try:
                 async for chunk in chunks:
                     for item in answer.push(chunk):
@@ -112,28 +115,60 @@ class LlamaCpp:
             elif isinstance(item, Finished):  # the server makes one token even when asked for none
                 yield Finished("length", Usage(item.usage.prompt_tokens, item.usage.cached_tokens, 0))
 
-    async def _chunks(self, body: Chunk) -> AsyncGenerator[Chunk, None]:
+    async def sentence_end(
+        self, messages: Sequence[Message], *, session_id: str, tools: Sequence[Tool] = ()
+    ) -> float | None:
+        """As `contracts.Llm.sentence_end`."""
+        prompt = self._open.up_to_last_word(messages, tools)
+        if prompt is None:
+            return None
+        body = {
+            "prompt": prompt,
+            "n_predict": 1,
+            "n_probs": CANDIDATES,
+            "cache_prompt": True,
+            "stream": True,
+            "return_progress": True,
+        }
+        async with self._slots.use(session_id) as slot:
+            chunks = self._chunks(_complete, {**body, "id_slot": slot})
+            found: float | None = None
+            try:
+                async for chunk in chunks:
+                    if "error" in chunk:
+                        raise server_error(chunk["error"])
+                    found = end_probability(chunk) if found is None else found
+            finally:
+                await chunks.aclose()
+        return found
+
+    async def _chunks(self, work: Work, body: Chunk) -> AsyncGenerator[Chunk, None]:
         """The server's chunks. Closing it stops the work, and returns when the thread has ended."""
         handed: HandOver[Chunk] = HandOver(CHUNKS_AHEAD, self._options.deadline_s)
         loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._threads, _complete, self._server, body, handed.put)
-        work.add_done_callback(lambda _: handed.end())
+        working = loop.run_in_executor(self._threads, work, self._server, body, handed.put)
+        working.add_done_callback(lambda _: handed.end())
         try:
             async for chunk in handed.items():
                 yield chunk
-            await work
+            await working
         except ValueError as error:  # a C++ std::invalid_argument
             raise BadRequest(f"the model refused the request: {error}") from error
         except RuntimeError as error:
             raise ModelFailed(f"llama.cpp failed: {error}") from error
         finally:
             handed.close()
-            await _ended(work)
+            await _ended(working)
+
+
+def _answer(server: Any, body: Chunk, put: Callable[[Chunk], bool]) -> None:
+    """In a thread. The server goes on as long as its callback returns False."""
+    server.handle_chat_completions(body, lambda chunk: not put(chunk))
 
 
 def _complete(server: Any, body: Chunk, put: Callable[[Chunk], bool]) -> None:
-    """In a thread. The server goes on as long as its callback returns False."""
-    server.handle_chat_completions(body, lambda chunk: not put(chunk))
+    """The same for a prompt that is written already."""
+    server.handle_completions(body, lambda chunk: not put(chunk))
 
 
 async def _ended(work: asyncio.Future[None]) -> None:

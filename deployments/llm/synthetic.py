@@ -18,6 +18,9 @@ the assistant's, the answer before it is gone on with from where it breaks off.
 
 An item of the timing model is a word; so are `max_tokens` and the numbers of `Usage`. `temperature` changes nothing.
 The "cache" of a session is its last prompt.
+
+A caller's sentence is over (.9) unless its last word is one that nobody ends with, such as "and" (.001); that takes as
+long as the first word of an answer.
 """
 
 import re
@@ -30,6 +33,7 @@ from deployments.llm.options import LlmOptions
 from deployments.llm.synthetic_answers import answer
 from deployments.synthetic import Clockwork
 
+UNFINISHED = ("and", "but", "or", "because", "the", "a", "to", "of", "if", "with", "my", "is")
 SESSIONS = 256
 """Prompts remembered; beyond that the one unused for longest is forgotten, as in a real cache."""
 
@@ -78,6 +82,19 @@ class SyntheticLlm:
                     await self._clock.items()
                 yield item
             yield _finished(items, max_tokens, len(prompt), cached)
+
+    async def sentence_end(
+        self, messages: Sequence[Message], *, session_id: str, tools: Sequence[Tool] = ()
+    ) -> float | None:
+        """As `contracts.Llm.sentence_end`."""
+        del tools
+        self._remember(session_id, prompt_words(messages))
+        async with self._clock.request():
+            await self._clock.first_item()
+        if not messages or messages[-1].role != "user":
+            return None
+        *_, last = messages[-1].text.rstrip(" .?!,").lower().split() or [""]
+        return 0.001 if last in UNFINISHED else 0.9
 
     def _remember(self, session_id: str, prompt: list[str]) -> int:
         """Keep the prompt; how many words of it the session's last one began with."""
