@@ -40,10 +40,12 @@ class Target:
 
 @dataclass(slots=True)
 class Findings:
-    """`values`: row of the table -> what was measured, its unit at the end of its name. `facts` are single figures."""
+    """`values`: row of the table -> what was measured, its unit at the end of its name. `facts` are single figures.
+    Rows that are to be compared are drawn on `one_scale`."""
 
     name: str
     title: str
+    one_scale: bool = False
     values: dict[str, list[float]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
@@ -92,9 +94,10 @@ def draw(path: Path, found: Findings) -> None:
         return
     height = 1.2 + 1.1 * len(rows)
     figure, axes = pyplot.subplots(len(rows), 1, figsize=(10, height), layout="constrained", squeeze=False)
+    everything = [value for _, values in rows for value in values]
     try:
         for panel, (name, values) in zip(axes[:, 0], rows, strict=True):
-            _dots(panel, name, values)
+            _dots(panel, name, values, everything if found.one_scale else values)
         figure.suptitle(found.title, fontsize=13, fontweight="bold")
         figure.supxlabel(machine(), fontsize=8, color="#777777")
         figure.savefig(path, dpi=150)
@@ -102,12 +105,16 @@ def draw(path: Path, found: Findings) -> None:
         pyplot.close(figure)
 
 
-def _dots(axes, name: str, values: Sequence[float]) -> None:  # type: ignore[no-untyped-def]  # matplotlib's axes
+def _dots(  # type: ignore[no-untyped-def]  # matplotlib's axes
+    axes, name: str, values: Sequence[float], scale: Sequence[float]
+) -> None:
+    """On an axis for all of `scale`."""
     spread = [(index * 0.618) % 1 for index in range(len(values))]  # so that equal values are seen beside each other
-    axes.plot(values, spread, "o", markersize=3, alpha=0.5, color="#4e79a7")
+    axes.plot(values, spread, "o", markersize=4, alpha=0.5, color="#4e79a7")
     middle = summarise(values).p50
     axes.axvline(middle, color="#e15759", linewidth=1.6)
     axes.set_title(f"{name}: p50 {middle}", loc="left", fontsize=9)
-    axes.set_xlim(min(0.0, min(values)), max(max(values), 1e-3) * 1.05)
+    axes.set_xlim(min(0.0, min(scale)), max(max(scale), 1e-3) * 1.05)
+    axes.set_ylim(-0.2, 1.2)
     axes.set_yticks([])
     axes.spines[["top", "right", "left"]].set_visible(False)

@@ -22,7 +22,7 @@ async def measure(target: Target, number: int) -> Findings:
     """`number` calls one after the other, a typed turn in each."""
     found = Findings("churn", f"{number} calls in a row")
     print(f"{'calls made':>12}", *(f"{name:>9}" for name in COLUMNS))
-    await _call(target, found)  # what is loaded once, is loaded now
+    await _call(target, Findings("", ""))  # what is loaded once, is loaded now
     before = await _look(target, 0, found)
     for made in range(1, number + 1):
         await _call(target, found)

@@ -1,7 +1,8 @@
 """How long until a caller who enters a room is heard and answered.
 
 Two ways in: a token with a dispatch in it, signed with the LiveKit server's keys alone (the room is created by the
-caller, and only then the agent is called), and a ticket of the token endpoint (the agent is called meanwhile).
+caller, and only then the agent is called), and a ticket of the token endpoint (the agent is called meanwhile). Times
+are from connecting; `in_all_ms` is from wanting a ticket until both sides hear each other.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from loadtest.wire import CallFailed
 
 async def measure(target: Target, number: int) -> Findings:
     """`number` calls by each way, one after the other."""
-    found = Findings("join", f"Joining a room, {number} calls by each way")
+    found = Findings("join", f"Joining a room, {number} calls by each way", one_scale=True)
     sentence = read_speech(sentences(target.speech, target.config)[0])
     await _first(target, sentence, found)
     ways: dict[str, Callable[[], Awaitable[Ticket]]] = {"endpoint": target.ticket}
@@ -41,7 +42,7 @@ async def _signed(sign: Callable[[], Ticket]) -> Ticket:
 async def _first(target: Target, sentence: Pcm, found: Findings) -> None:
     """The first call of a process loads the library, and the first of a server warms it. It does not count."""
     async with RoomCaller(await target.ticket()) as caller:
-        found.facts["first_call_ms"] = round(caller.joining.track_subscribed_ms or 0)
+        found.facts["first_subscribed_ms"] = round(caller.joining.track_subscribed_ms or 0)
         await caller.say(sentence)
         await caller.answer()
 
@@ -68,6 +69,8 @@ async def _call(way: str, ticket: Callable[[], Awaitable[Ticket]], sentence: Pcm
     found.add(f"{way}: agent_seen_ms", joining.agent_seen_ms)
     found.add(f"{way}: subscribed_ms", joining.track_subscribed_ms)
     found.add(f"{way}: ready_ms", joining.ready_ms)
+    if joining.ready_ms is not None:
+        found.add(f"{way}: in_all_ms", token_ms + joining.ready_ms)
     print(
         f"{way:<10} agent {joining.agent_seen_ms:6.0f} ms, its track {joining.track_subscribed_ms:6.0f} ms", flush=True
     )

@@ -102,11 +102,14 @@ class RoomLine:
     # --- joining
 
     async def _connect(self) -> None:
+        # An attempt to connect is never cancelled: the library's native side would end the whole process.
+        connecting = asyncio.create_task(self.room.connect(self._ticket.url, self._ticket.token))
+        await asyncio.wait({connecting}, timeout=CONNECT_TIMEOUT_S)
+        if not connecting.done():
+            connecting.add_done_callback(lambda late: late.cancelled() or late.exception())
+            raise NobodyThere(f"{self._ticket.url} did not let the call in within {CONNECT_TIMEOUT_S:g} s")
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await self.room.connect(self._ticket.url, self._ticket.token)
-        except TimeoutError as silent:
-            raise NobodyThere(f"{self._ticket.url} did not let the call in within {CONNECT_TIMEOUT_S:g} s") from silent
+            connecting.result()
         except rtc.ConnectError as refused:
             raise why_not_connected(self._ticket.url, refused.message) from refused
 

@@ -27,7 +27,7 @@ PHASE_S = (0.0, 0.02)
 
 async def measure(target: Target, number: int) -> Findings:
     """`number` chirps by each way."""
-    found = Findings("round_trip", f"There and back, {number} chirps by each way")
+    found = Findings("round_trip", f"There and back, {number} chirps by each way", one_scale=True)
     found.values = {"antiphon_ms": [], "bare_ms": []}
     rooms = [fresh("echo") for _ in range(-(-number // A_CALL))]
     async with bare_agents(target.need_keys("the comparison with a bare client"), rooms, echo=True) as echoes:

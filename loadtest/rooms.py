@@ -52,16 +52,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"expected a number from 1 on, not {text!r}")
     return int(text)
 
 
 @contextmanager
 def _target(args: argparse.Namespace) -> Iterator[Target]:
-    """The server that runs already, or one that is started; with --bare none is needed."""
+    """The server that runs already, or one that is started; with --bare the LiveKit server alone is enough."""
     given = Keys.from_environment()
-    if args.url or getattr(args, "bare", False):
+    if args.url or (getattr(args, "bare", False) and given):
         yield Target(args.url or "", args.config, args.speech, args.api_key, given)
         return
     own = None

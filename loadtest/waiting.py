@@ -6,14 +6,15 @@ from typing import Any
 
 
 async def outlast(wanted: Awaitable[object], guards: Collection[asyncio.Future[None]]) -> None:
-    """Wait for `wanted`. When a guard ends first, its error is raised instead."""
+    """Wait for `wanted`. When a guard ends first, its error is raised instead; one that ends well guards no more."""
     waiting: asyncio.Future[Any] = asyncio.ensure_future(wanted)
+    watched = set(guards)
     try:
-        await asyncio.wait({waiting, *guards}, return_when=asyncio.FIRST_COMPLETED)
-        if not waiting.done():
-            for guard in guards:
-                if guard.done():
-                    guard.result()
+        while not waiting.done():
+            ended, _ = await asyncio.wait({waiting, *watched}, return_when=asyncio.FIRST_COMPLETED)
+            for guard in watched & ended if not waiting.done() else ():
+                guard.result()
+            watched -= ended
         waiting.result()
     finally:
         waiting.cancel()

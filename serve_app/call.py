@@ -243,9 +243,9 @@ class Call:
     def _stop_answer(self, event: Event) -> None:
         reply = self.reply
         assert reply is not None
-        self.stage.outbox.end_pauses()
         reply.timeline.stamp("playout_stopped")
         reply.stop("client_cancelled" if event is Event.ANSWER_CANCELLED else "turn_detected")
+        self.stage.outbox.end_pauses()  # not before its sound is dropped, which would go on its way at once
         self._conclude(reply)
 
     def _conclude(self, reply: Reply) -> None:

@@ -117,7 +117,9 @@ class IngressOptions(Options):
     )
     send_timeout_s: float = Field(10.0, gt=0, description="A client that takes nothing for this long is gone.")
     drain_s: float = Field(
-        600.0, gt=0, description="On a redeploy or scale-down, how long running calls may go on before they are cut."
+        600.0,
+        gt=0,
+        description="On a redeploy, a scale-down or SIGTERM, how long running calls may go on before they are cut.",
     )
     max_call_s: float = Field(3600.0, gt=0, description="The longest call; then it is ended with a reason.")
 
@@ -126,7 +128,9 @@ class LiveKitOptions(Options):
     """LiveKit rooms. `LIVEKIT_URL`, `LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET` count where nothing stands here."""
 
     url: str | None = Field(
-        None, pattern=r"^(wss?|https?)://[^\s/]+", description="The LiveKit server, ws://… or wss://…. None: no rooms."
+        None,
+        pattern=r"^(wss?|https?)://[^\s/]+",
+        description="The LiveKit server, ws://… or wss://…. None: `antiphon up` starts one, `serve run` has no rooms.",
     )
     api_key: str | None = Field(None, description="The server's API key.")
     api_secret: str | None = Field(None, description="Its secret: signs every token.")

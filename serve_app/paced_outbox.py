@@ -52,7 +52,7 @@ class PacedOutbox(Outbox):
         self._wake = transport.speak_from(self.next_frame)
 
     def tell(self, event: Event) -> None:
-        if len(self._waiting) + len(self._lane) >= EVENT_LIMIT:
+        if len(self._waiting) + len(self._lane) - self._sounds >= EVENT_LIMIT:
             raise CallerGone("the caller's side reads too slowly")
         if self._lane and _sounds(event):
             self._lane.append(event)
@@ -63,6 +63,7 @@ class PacedOutbox(Outbox):
         while not self._room.is_set():
             await self._room.wait()
         self._lane.append(Sound(pcm, item, on_sent))
+        self._sounds += 1
         self._lane_samples += len(pcm)
         if self._lane_samples >= self._limit:
             self._room.clear()
@@ -104,6 +105,7 @@ class PacedOutbox(Outbox):
         if self._used >= len(sound.pcm):
             self._lane.popleft()
             self._used = 0
+            self._sounds -= 1
         return part
 
     def _note_progress(self) -> None:
@@ -113,7 +115,7 @@ class PacedOutbox(Outbox):
             self._changed.set()  # `run` finds out that all was sent
 
     def drop_sound(self) -> int:
-        dropped, self._lane_samples, self._used = self._lane_samples, 0, 0
+        dropped, self._lane_samples, self._used, self._sounds = self._lane_samples, 0, 0, 0
         lane, self._lane = self._lane, deque()
         for entry in lane:
             if not isinstance(entry, Sound | AnswerText):  # words that will never sound are not told

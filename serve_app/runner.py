@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -139,12 +140,7 @@ def _drain(events: Any, application: str, over: threading.Event) -> None:
     try:
         ingress = serve.get_deployment_handle("ingress", application)
         while not over.is_set():
-            # One that died took its calls along, and one that is silent is not waited for; those of the others go on.
-            told = ingress.broadcast("drain").results(timeout_s=DRAIN_ANSWER_S, return_exceptions=True)
-            counts = [count for count in told if isinstance(count, int)]
-            if not counts:
-                raise told[0]
-            calls = sum(counts)
+            calls = under_way(ingress.broadcast("drain").results(timeout_s=DRAIN_ANSWER_S, return_exceptions=True))
             _tell(events, calls=calls)
             if not calls:
                 return
@@ -152,6 +148,16 @@ def _drain(events: Any, application: str, over: threading.Event) -> None:
     except Exception as wrong:  # whatever it was, the supervisor must not wait for calls that nobody counts
         _tell(events, undrained=_one_line(f"{type(wrong).__name__}: {wrong}"))
         raise
+
+
+def under_way(told: Sequence[int | Exception]) -> int:
+    """The calls of all replicas. One that died took its calls along, and one that is silent is not waited for: those of
+    the others go on. Raises what the first one said where nobody counts."""
+    counts = [each for each in told if isinstance(each, int)]
+    errors = [each for each in told if isinstance(each, Exception)]
+    if errors and not counts:
+        raise errors[0]
+    return sum(counts)
 
 
 def _watch(events: Any, application: str, over: threading.Event, serve: Any) -> None:

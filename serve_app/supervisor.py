@@ -95,18 +95,25 @@ class Supervisor:
 
     def _listen(self, child: "subprocess.Popen[str]") -> None:
         assert child.stdout is not None
-        for line in child.stdout:
-            self._events.put(json.loads(line))
+        with child.stdout as lines:
+            for line in lines:
+                self._events.put(json.loads(line))
         self._events.put({"ended": child.wait()})
+
+    def dismiss(self) -> None:
+        """The child is not wanted any more: it stops what it has started, and ends."""
+        if self._child is not None:
+            assert self._child.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                self._child.stdin.close()
 
     def stop(self) -> None:
         """Everything below this process ends: asked first, then made to. A second Ctrl-C meanwhile makes it at once."""
         try:
-            if self._child is not None and self._child.poll() is None:
-                assert self._child.stdin is not None
-                self._child.stdin.close()
+            self.dismiss()
+            if self._child is not None:
                 self._child.wait(STOP_S)
-        except (subprocess.TimeoutExpired, BrokenPipeError, KeyboardInterrupt):
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
             pass
         finally:
             with _deaf():

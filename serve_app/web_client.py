@@ -58,10 +58,10 @@ class NotFetched(Exception):
     """The message says why."""
 
 
-def main() -> int:
+def main(folder: Path = FOLDER) -> int:
     """0 also without it: nothing but the rooms of the page depends on it."""
     try:
-        ensure()
+        ensure(folder)
     except (NotFetched, OSError) as why:
         print(f"The page will use its WebSocket and no LiveKit room: {NAME} {VERSION} could not be had ({why})")
     return 0

@@ -31,6 +31,7 @@ from serve_app.remotes import Remote
 from serve_app.rooms.desk import RoomDesk
 from serve_app.rooms.keeper import RoomKeeper
 from serve_app.settings import Settings
+from serve_app.transports.livekit_audio import Speaker
 from tests.call_kit import synthetic_asr, synthetic_llm, synthetic_tts, synthetic_turn
 
 PATIENCE_S = 20.0
@@ -126,6 +127,14 @@ async def keeping(options: LiveKitOptions) -> AsyncIterator[Keeper]:
         assert keeper._sweeping.cancelled()
 
 
+def new_host(max_calls: int = 4) -> CallHost:
+    """For calls of synthetic models."""
+    models = Models(synthetic_asr(), synthetic_llm(), synthetic_tts(), synthetic_turn())
+    call = CallOptions(prefill=False)
+    vad = BatchedVoiceActivity(EnergyVad(VadOptions(engine="energy", model=None)))
+    return CallHost(models, vad, Readiness({}, models, call), call, IngressOptions(max_calls=max_calls))
+
+
 @dataclass
 class Replica:
     """An ingress replica, as far as rooms are concerned."""
@@ -163,14 +172,10 @@ async def replica(
     registered: bool = True,
 ) -> AsyncIterator[Replica]:
     """`registered`: it is at the LiveKit server, before anything else happens."""
-    models = Models(synthetic_asr(), synthetic_llm(), synthetic_tts(), synthetic_turn())
-    call = CallOptions(prefill=False)
-    readiness = Readiness({}, models, call)
-    vad = BatchedVoiceActivity(EnergyVad(VadOptions(engine="energy", model=None)))
-    host = CallHost(models, vad, readiness, call, IngressOptions(max_calls=max_calls))
-    settings = Settings.model_construct(livekit=options, call=call)
+    host = new_host(max_calls)
+    settings = Settings.model_construct(livekit=options, call=CallOptions(prefill=False))
     with within_replica(name):
-        desk = RoomDesk(settings, host, readiness, keeper or Near())
+        desk = RoomDesk(settings, host, host._readiness, keeper or Near())
     made = Replica(name, options, host, desk)
     before = asyncio.all_tasks()
     desk.start()
@@ -202,12 +207,24 @@ async def until(true: Callable[[], bool | Awaitable[bool]], what: str, patience_
 async def caller(keys: Keys, room: str) -> AsyncIterator[rtc.Room]:
     """Somebody in a room, who listens to nothing; with them the room ends."""
     ticket, there = keys.ticket(room), rtc.Room()
-    await there.connect(ticket.url, ticket.token, rtc.RoomOptions(auto_subscribe=False))
+    await there.connect(ticket.url, ticket.token, rtc.RoomOptions(auto_subscribe=False, single_peer_connection=False))
     try:
         yield there
     finally:
         await there.disconnect()
         await delete(keys, room)  # the server is slow to notice that somebody left who came just now
+
+
+@asynccontextmanager
+async def sounding(room: rtc.Room) -> AsyncIterator[None]:
+    """Whoever is in this room has a track, and leaves at the end: the server announces those who have none late."""
+    speaker = Speaker()
+    await room.local_participant.publish_track(speaker.track)
+    try:
+        yield
+    finally:
+        await room.disconnect()
+        await speaker.close()
 
 
 async def delete(keys: Keys, room: str) -> None:

@@ -32,6 +32,7 @@ from serve_app.ear import Ear
 from serve_app.models import Models
 from serve_app.options import CallOptions
 from serve_app.outbox import Outbox
+from serve_app.paced_outbox import PacedOutbox
 from serve_app.reply import Stage
 
 FAST = Timing(first_item_ms=0, items_per_s=10_000)
@@ -136,6 +137,28 @@ class TestLine:
         return decode(np.concatenate(self.played.get(item.id, [np.zeros(0, np.int16)])), PLAY_RATE_HZ)
 
 
+class PacedLine(TestLine):
+    """The same with a clock of its own: it asks for each frame, as a room does."""
+
+    def __init__(self, speed: float) -> None:
+        super().__init__(speed)
+        self.frames: list[Pcm] = []
+        self._next_frame: Callable[[], Pcm | None] = lambda: None
+
+    def speak_from(self, next_frame: Callable[[], Pcm | None]) -> Callable[[], None]:
+        self._next_frame = next_frame
+        return self.strike
+
+    def strike(self) -> None:
+        if (frame := self._next_frame()) is not None:
+            self.frames.append(frame)
+
+    async def strike_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(0.02 / self._speed)
+            self.strike()
+
+
 @dataclass
 class Recording:
     """An LLM and a TTS that note what they are asked, and whether each stream of theirs was closed."""
@@ -227,15 +250,17 @@ async def calling(
     llm: Llm | None = None,
     asr: Any = None,
     speed: float = 20.0,
+    paced: bool = False,
 ) -> AsyncIterator[Rig]:
-    """A call that begins now and ends with the block."""
+    """A call that begins now and ends with the block. `paced`: the line has the clock."""
     settings, options = settings or CallSettings("Be brief."), options or CallOptions(prefill=False)
-    line, models = TestLine(speed), Recording(llm or synthetic_llm(), synthetic_tts())
+    models = Recording(llm or synthetic_llm(), synthetic_tts())
+    line = PacedLine(speed) if paced else TestLine(speed)
     stage = Stage(
         models=Models(asr or synthetic_asr(), models, models, synthetic_turn()),
         options=options,
         transport=line,
-        outbox=Outbox(line),
+        outbox=PacedOutbox(line) if isinstance(line, PacedLine) else Outbox(line),
         history=History(options.max_history_tokens),
         session_id="call_1",
         sorry=[chunk async for chunk in synthetic_tts().speak(options.sorry)],
@@ -243,12 +268,16 @@ async def calling(
     vad = BatchedVoiceActivity(EnergyVad(VadOptions(engine="energy", model=None)))
     call = Call(stage, Ear(vad, options.listening, settings.turn_detection), settings)
     rig = Rig(call, line, models, asyncio.create_task(call.run()))
+    tasks = [rig.task]
+    if isinstance(line, PacedLine):
+        tasks.append(asyncio.create_task(line.strike_for_ever()))
     try:
         yield rig
         await rig.end()
     finally:
-        rig.task.cancel()
-        await asyncio.gather(rig.task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def roles(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:

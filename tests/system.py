@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,12 +54,14 @@ def launch(*words: str, output: Path, **variables: str) -> "subprocess.Popen[byt
 
 
 @contextmanager
-def running(config: str, folder: Path, livekit: Keys | None = None, **variables: str) -> Iterator[System]:
+def running(
+    config: str, folder: Path, livekit: Keys | None = None, *, options: Sequence[str] = (), **variables: str
+) -> Iterator[System]:
     """The system, ready to answer. What it printed is part of every failure to start. Without `livekit` it starts a
-    LiveKit server of its own."""
+    LiveKit server of its own. `options` are those of `antiphon up`."""
     [port] = free_ports(1)
     output = folder / "output"
-    words = ["up", config, "--port", str(port), "--log-file", str(folder / "log")]
+    words = ["up", config, "--port", str(port), "--log-file", str(folder / "log"), *options]
     if livekit is not None:
         access = {"URL": livekit.url, "API_KEY": livekit.api_key, "API_SECRET": livekit.api_secret}
         variables = {f"LIVEKIT_{name}": text for name, text in access.items()} | variables
@@ -71,7 +73,7 @@ def running(config: str, folder: Path, livekit: Keys | None = None, **variables:
         wait_until_ready(system)
         yield system
     finally:
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)  # SIGTERM would wait for the calls that a failed test has left
         try:
             process.wait(STOP_S)
         except subprocess.TimeoutExpired:

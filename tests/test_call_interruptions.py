@@ -1,16 +1,31 @@
+import asyncio
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from deployments.options import Timing
-from deployments.tones import encode
+from deployments.tones import decode, encode
 from serve_app.conversation import messages as m
 from serve_app.conversation.items import (
     SemanticVad,
 )
 from serve_app.options import CallOptions
-from tests.call_kit import BRIEF, answered, calling, said, silence, speaking, statuses, synthetic_llm, turn
+from serve_app.paced_outbox import PacedOutbox
+from tests.call_kit import (
+    BRIEF,
+    PATIENCE_S,
+    PLAY_RATE_HZ,
+    PacedLine,
+    answered,
+    calling,
+    said,
+    silence,
+    speaking,
+    statuses,
+    synthetic_llm,
+    turn,
+)
 
 SLOW_TO_START = Timing(first_item_ms=300, items_per_s=10_000)
 CLICK = np.concatenate([encode("a", 16_000)] * 2)[:1600]  # 100 ms: too short for an interruption
@@ -109,3 +124,20 @@ async def test_cancelling_an_answer_that_is_spoken_over_takes_the_caller_up() ->
         rig.line.give(silence(800))
         await rig.line.wait(m.AnswerStarted, 2)
         assert rig.texts()[2] == ("user", "enough")
+
+
+async def test_an_answer_that_is_interrupted_before_its_first_sound_is_never_heard() -> None:
+    async with calling(speed=1.0, paced=True) as rig:
+        assert isinstance(rig.line, PacedLine)
+        rig.line.give(m.PauseSpeaking(), said("hello"))
+        await rig.line.state("thinking")
+        outbox = rig.call.stage.outbox
+        assert isinstance(outbox, PacedOutbox)
+        async with asyncio.timeout(PATIENCE_S):
+            while not outbox._lane_samples:  # noqa: ASYNC110  sound that waits makes no event
+                await asyncio.sleep(0.01)
+        rig.line.give(said("no, wait"))
+        await rig.line.wait(m.TurnTimed, 2)
+        outcomes = [timed.timeline["outcome"] for timed in rig.line.all(m.TurnTimed)]
+        assert outcomes == ["interrupted", "answered"]
+        assert decode(np.concatenate(rig.line.frames), PLAY_RATE_HZ).startswith("you said:no, wait")

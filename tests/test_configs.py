@@ -93,3 +93,88 @@ def test_a_missing_file_is_answered_with_those_that_exist(capsys: pytest.Capture
     error = capsys.readouterr().err
     assert f"did you mean {ROOT / 'configs' / 'local.yaml'}?" in error
     assert "demo.yaml" in error
+
+
+# --- rooms
+
+NOWHERE = {"LIVEKIT_URL": "", "LIVEKIT_API_KEY": "", "LIVEKIT_API_SECRET": ""}
+
+
+def checked(
+    livekit: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], **variables: str
+) -> tuple[int, list[str]]:
+    """Exit code and lines of `antiphon check-config`, without what the person's environment says of rooms."""
+    monkeypatch.chdir(folder)  # no .env
+    for name, text in {**NOWHERE, **variables}.items():
+        monkeypatch.setenv(name, text)
+    Path("x.yaml").write_text(yaml.safe_dump(config({"livekit": livekit})))
+    code = main(["check-config", "x.yaml"])
+    printed = capsys.readouterr()
+    return code, (printed.err or printed.out).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("livekit", "variables", "lacking"),
+    [
+        ({"url": "wss://rooms.example.org"}, {}, ["api_key", "api_secret"]),
+        ({"url": "wss://rooms.example.org", "api_key": "key"}, {}, ["api_secret"]),
+        ({"url": "wss://rooms.example.org", "api_key": "key", "api_secret": ""}, {}, ["api_secret"]),
+        ({}, {"LIVEKIT_URL": "wss://rooms.example.org", "LIVEKIT_API_SECRET": "secret"}, ["api_key"]),
+        ({}, {"ANTIPHON_LIVEKIT__URL": "wss://rooms.example.org"}, ["api_key", "api_secret"]),
+    ],
+)
+def test_a_livekit_server_is_of_no_use_without_its_keys(
+    livekit: Any,
+    variables: dict[str, str],
+    lacking: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, lines = checked(livekit, tmp_path, monkeypatch, capsys, **variables)
+    assert code == 2
+    assert lines == [
+        f"x.yaml: applications[0].args.livekit.{name}: missing, and the LiveKit server in livekit.url wants it; "
+        f"LIVEKIT_{name.upper()} in the environment or .env sets it"
+        for name in lacking
+    ]
+
+
+@pytest.mark.parametrize(
+    ("livekit", "variables"),
+    [
+        ({"url": "wss://rooms.example.org", "api_key": "key", "api_secret": "secret"}, {}),
+        ({"url": "wss://rooms.example.org"}, {"LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "secret"}),
+        (
+            {"url": "wss://rooms.example.org", "api_key": "key", "api_secret": "secret"},
+            {"LIVEKIT_URL": "wss://elsewhere.example.org", "LIVEKIT_API_KEY": "other", "LIVEKIT_API_SECRET": "other"},
+        ),
+    ],
+)
+def test_a_livekit_server_is_shown_and_its_keys_are_not(
+    livekit: Any,
+    variables: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, lines = checked(livekit, tmp_path, monkeypatch, capsys, **variables)
+    assert code == 0
+    assert "  rooms wss://rooms.example.org" in lines
+    assert "secret" not in "".join(lines)
+
+
+def test_without_a_livekit_server_it_is_said_who_starts_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, lines = checked({}, tmp_path, monkeypatch, capsys, LIVEKIT_API_KEY="key")
+    assert code == 0
+    assert "  rooms of a LiveKit server that `antiphon up` starts; none with `serve run`" in lines
+
+
+def test_what_is_no_address_of_a_livekit_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, [line] = checked({"url": "rooms.example.org"}, tmp_path, monkeypatch, capsys)
+    assert code == 2
+    assert line.startswith("x.yaml: applications[0].args.livekit.url: ")

@@ -25,7 +25,10 @@ def until(true: Callable[[], bool], what: str) -> None:
 
 
 def lives(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_it_has_the_environment_the_folder_and_the_priority_that_it_was_given(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_places_just_given_away_count_as_taken() -> None:
 def test_nobody_is_roomiest_where_nobody_reports_or_all_are_full() -> None:
     assert Roll().roomiest(0.0) is None
     assert roll(Report("a", 0)).roomiest(0.0) is None
+    assert roll(Report("a", 9), Report("b", 1)).roomiest(0.0, full="a") == "b"
 
 
 def test_the_rooms_of_a_dead_replica_are_unattended_until_somebody_reports_them() -> None:

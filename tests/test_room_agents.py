@@ -1,13 +1,16 @@
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Literal
 
 import pytest
-from livekit import rtc
+from livekit import api, rtc
 
 from loadtest.room_ticket import Keys, fresh
 from serve_app.rooms.agents import Reserved
 from serve_app.rooms.roll import Ended
 from serve_app.transports.livekit_line import RoomLost, Ticket
-from tests.agents_kit import Replica, caller, met, options, replica, until
+from tests.agents_kit import Replica, caller, delete, met, options, replica, sounding, until
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -94,3 +97,68 @@ async def test_whoever_lost_the_agent_gets_another_one_unless_it_was_put_out(
             place.room.line.room.emit("disconnected", reason)
             await until(lambda: not one.taken, "the call's end")
             assert [ended.answered for ended in told] == [None if again else there.local_participant.sid]
+
+
+@asynccontextmanager
+async def phone(keys: Keys, room: str, kind: Literal["standard", "sip"]) -> AsyncIterator[rtc.Room]:
+    """A caller of this kind."""
+    grants = api.VideoGrants(room_join=True, room=room)
+    token = api.AccessToken(keys.api_key, keys.api_secret).with_identity("phone").with_kind(kind).with_grants(grants)
+    there = rtc.Room()
+    await there.connect(keys.url, token.to_jwt(), rtc.RoomOptions(single_peer_connection=False))
+    async with sounding(there):
+        yield there
+    await delete(keys, room)
+
+
+@pytest.mark.parametrize(
+    ("kind", "clean_audio", "cleaned"),
+    [
+        ("sip", "phones", True),
+        ("standard", "phones", False),
+        ("sip", "none", False),
+        ("standard", "all", True),
+    ],
+)
+async def test_whose_sound_is_cleaned(
+    livekit_keys: Keys, kind: Literal["standard", "sip"], clean_audio: str, cleaned: bool
+) -> None:
+    async with replica(options(livekit_keys, clean_audio=clean_audio)) as one:
+        place = reserved(one, fresh("room"))
+        await one.agents.begin(place, ticket(one, place))
+        async with phone(livekit_keys, place.stay.room, kind) as there:
+            await until(lambda: bool(place.hosted.call), "a call")
+            assert place.room is not None
+            line = place.room.line
+            assert line.seat.by_phone is (kind == "sip")
+            assert line.microphone is not None
+            assert (line.microphone.cleaner is not None) is cleaned
+            assert (line.speaker.on_frame is not None) is cleaned
+            assert there.isconnected()
+        await until(lambda: not one.taken, "the call's end")
+
+
+async def test_keys_of_a_telephone_are_what_the_caller_says(livekit_keys: Keys) -> None:
+    said: list[str] = []
+    async with replica(options(livekit_keys)) as one:
+        place = reserved(one, fresh("room"))
+        await one.agents.begin(place, ticket(one, place))
+        async with phone(livekit_keys, place.stay.room, "sip") as there:
+            readings: set[asyncio.Task[None]] = set()
+
+            async def read(reader: rtc.TextStreamReader) -> None:
+                text = await reader.read_all()
+                if (reader.info.attributes or {})["lk.transcription_final"] == "true":
+                    said.append(text)
+
+            there.register_text_stream_handler(
+                "lk.transcription", lambda reader, _: readings.add(asyncio.create_task(read(reader)))
+            )
+            await met(there)
+            await until(lambda: bool(place.hosted.call), "a call")
+            for code, digit in ((1, "1"), (2, "2"), (11, "#")):
+                await there.local_participant.publish_dtmf(code=code, digit=digit)
+            await until(lambda: bool(said), "an answer")
+            assert said == ["You said: [keys pressed: 12#]."]
+            await asyncio.gather(*readings)
+        await until(lambda: not one.taken, "the call's end")

@@ -200,11 +200,3 @@ async def test_no_ticket_is_exit_code_2_in_one_line(livekit_keys: Keys) -> None:
     assert (code, out) == (2, "")
     assert "has no rooms: rooms are not configured" in err
     assert err.count("\n") == 1
-
-
-@pytest.fixture(scope="module")
-def livekit_keys() -> Keys:
-    keys = Keys.from_environment()
-    if keys is None:
-        pytest.skip("no LiveKit server: set LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET")
-    return keys

@@ -158,7 +158,7 @@ async def test_whoever_was_refused_gets_no_other_agent_and_whoever_comes_anew_do
 async def person(keys: Keys, room: str) -> AsyncIterator[rtc.Room]:
     """One more in a room."""
     ticket, there = keys.ticket(room), rtc.Room()
-    await there.connect(ticket.url, ticket.token, rtc.RoomOptions(auto_subscribe=False))
+    await there.connect(ticket.url, ticket.token, rtc.RoomOptions(auto_subscribe=False, single_peer_connection=False))
     try:
         yield there
     finally:

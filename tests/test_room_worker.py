@@ -168,6 +168,9 @@ class Script:
         self.lines = 0
 
     async def serve(self, line: ServerConnection) -> None:
+        assert line.request is not None
+        if not line.request.path.startswith("/agent"):
+            return  # rooms are nowhere
         self.said.append(pb.WorkerMessage.FromString(await self._bytes(line)))
         await line.send(pb.ServerMessage(register=pb.RegisterWorkerResponse(worker_id="W")).SerializeToString())
         self.line, self.lines = line, self.lines + 1

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from serve_app.processes import descendants
-from serve_app.runner import cause_in
-from serve_app.supervisor import Supervisor, cannot_listen, environment, free_ports
+from serve_app.runner import cause_in, under_way
+from serve_app.supervisor import cannot_listen, environment, free_ports
 
 PATIENCE_S = 30.0
 
@@ -87,11 +87,20 @@ def test_ports() -> None:
 
 
 def test_the_folder_of_sockets_is_short_and_goes_away(tmp_path: Path) -> None:
-    with Supervisor(tmp_path / "log") as supervisor:
-        # HAProxy refuses 98 characters: the folder, "h", the node's id of 56, and the longest name.
-        assert len(f"{supervisor.folder}/h/{'n' * 56}/metrics.sock") <= 97
-        assert supervisor.folder.is_dir()
-    assert not supervisor.folder.exists()
+    # In a process of its own: at its end a supervisor ends all that is below its process.
+    program = f"""
+import pathlib
+from serve_app.supervisor import Supervisor
+with Supervisor(pathlib.Path({str(tmp_path / "log")!r})) as supervisor:
+    assert supervisor.folder.is_dir()
+print(supervisor.folder)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stderr
+    folder = done.stdout.strip()
+    # HAProxy refuses 98 characters: the folder, "h", the node's id of 56, and the longest name.
+    assert len(f"{folder}/h/{'n' * 56}/metrics.sock") <= 97
+    assert not Path(folder).exists()
 
 
 def test_a_child_that_dies_is_reported(tmp_path: Path) -> None:
@@ -132,3 +141,11 @@ with Supervisor(pathlib.Path({str(tmp_path / "log")!r})) as supervisor:
 )
 def test_the_cause_in_a_traceback(message: str, cause: str) -> None:
     assert cause_in(message) == cause
+
+
+def test_calls_are_counted_without_those_of_replicas_that_say_nothing() -> None:
+    assert under_way([2, 0, 3]) == 5
+    assert under_way([2, RuntimeError("died"), 1]) == 3
+    assert under_way([0]) == 0
+    with pytest.raises(RuntimeError, match="died"):
+        under_way([RuntimeError("died"), TimeoutError()])

@@ -84,7 +84,10 @@ def run(args: argparse.Namespace) -> int:
         complain(str(bad))
         return 2
     if not turns:
-        complain("there is nothing to say: name a recording, or use --text")
+        hint = (
+            f"; {args.room} is taken for a room, for there is no such file" if args.room not in (None, NEW_ROOM) else ""
+        )
+        complain(f"there is nothing to say: name a recording, or use --text{hint}")
         return 2
     if args.token or args.room is not None:
         from serve_app.commands.call_room import call_in_room  # LiveKit's library takes its time to load

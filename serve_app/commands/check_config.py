@@ -73,12 +73,14 @@ def without_secrets(values: Any) -> Any:
 
 
 def summary(settings: "Settings") -> list[str]:
-    """What would run, a line for each kind of model."""
+    """What would run, a line for each kind of model and one for rooms."""
     from serve_app.settings import model_options
 
+    own = "of a LiveKit server that `antiphon up` starts; none with `serve run`"
+    rooms = f"rooms {settings.livekit.url or own}"
     return [
         f"{kind:4}  {options.engine}"
         + (f": {options.model}" if options.model not in (None, "synthetic") and options.engine != "energy" else "")
         + (f", {replicas} replicas" if (replicas := getattr(options, "replicas", 1)) != 1 else "")
         for kind, options in model_options(settings).items()
-    ]
+    ] + [rooms]

@@ -33,7 +33,7 @@ def say(line: str, *, quiet: bool = False) -> None:
 
 def port_number(text: str) -> int:
     """For argparse."""
-    if not text.isdecimal() or not 0 < int(text) < 65_536:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 65_536):
         raise argparse.ArgumentTypeError(f"expected a number from 1 to 65535, not {text!r}")
     return int(text)
 

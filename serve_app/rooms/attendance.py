@@ -15,7 +15,7 @@ log = logging.getLogger("antiphon.rooms")
 
 ANSWER_S = 2.0
 """The keeper answers in milliseconds. Without it calls go on, and new ones are taken as if there was no other host."""
-RETRY_S = 0.2, 2.0
+RETRY_S = 0.1, 2.0
 """First and longest wait before a broken line is opened again."""
 
 
@@ -83,8 +83,8 @@ class Attendance:
         return await self._ask("claim", room, replica) is not False
 
     async def place(self, join: Join) -> bool:
-        """Has somebody taken the room?"""
-        return await self._ask("place", join) is True
+        """Has somebody else taken the room? We are full, whatever our last report said."""
+        return await self._ask("place", join, self._report().replica) is True
 
     async def fall_silent(self, call: str) -> bool:
         return await self._ask("fall_silent", call) is True

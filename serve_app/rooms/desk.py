@@ -13,7 +13,7 @@ from serve_app.remotes import Remote
 from serve_app.rooms.agents import RoomAgents
 from serve_app.rooms.attendance import Attendance
 from serve_app.rooms.door import TokenDoor
-from serve_app.rooms.roll import Ended, FallSilent, Order, Report
+from serve_app.rooms.roll import Ended, FallSilent, Order, Report, Stay
 from serve_app.rooms.server import LiveKitServer
 from serve_app.rooms.worker import Worker
 from serve_app.settings import Settings
@@ -82,6 +82,8 @@ class RoomDesk:
         reserved = self._agents.reserve(order.room, order.metadata, order.caller)
         if reserved is None:
             log.warning("no place for room %s", order.room)
+            if order.room not in self._agents.stays:  # the keeper finds it another replica
+                self._tell_ended(Ended(Stay(order.room, "", "", order.metadata, order.caller)))
             return
         token = self._server.agent_token(order.room, reserved.badge)
         self._agents.begin(reserved, Ticket(self._server.url, token, order.caller, order.instead_of))

@@ -26,13 +26,15 @@ FRESH_S = 2.0
 """A younger room's own dispatch is still on its way."""
 RECHECK_S = 10.0
 """A room that did not want our agent is asked again after this."""
+BACK_S = 0.25
+"""A living replica whose line broke has opened another one by then."""
 ORDERS_LIMIT = 1024
 """Orders that wait for one replica: more than it could ever host."""
 
 
 class RoomKeeper:
     """The deployment `rooms`. Ingress replicas report to it, and hold a line on which it tells them what to do; when
-    the line breaks, the replica is dead, and its rooms are given to others at once."""
+    the line breaks for good, the replica is dead, and its rooms are given to others at once."""
 
     async def __init__(self, options: LiveKitOptions, logs: LogOptions) -> None:  # type: ignore[misc]
         configure_logs(logs)
@@ -64,9 +66,11 @@ class RoomKeeper:
         finally:
             if self._lines.get(replica) is line:
                 del self._lines[replica]
-                self._lost(replica)
+                asyncio.get_running_loop().call_later(BACK_S, self._lost, replica)
 
     def _lost(self, replica: str) -> None:
+        if replica in self._lines:
+            return  # it is back: only the line had broken
         for stay in self._roll.gone(replica):
             log.warning("room %s lost its agent: replica %s is gone", stay.room, replica)
             self._place(Join(stay.room, stay.metadata, stay.caller, stay.identity))
@@ -86,9 +90,9 @@ class RoomKeeper:
         """May this replica join the room? Not if one hosts it already."""
         return self._roll.claim(room, replica, time.monotonic())
 
-    async def place(self, join: Join) -> bool:
-        """Find a replica for this room. False: all are full."""
-        return self._roll.host(join.room, time.monotonic()) is not None or self._place(join)
+    async def place(self, join: Join, full: str | None = None) -> bool:
+        """Find a replica for this room, other than the one that is `full`. False: all are."""
+        return self._roll.host(join.room, time.monotonic()) is not None or self._place(join, full)
 
     async def fall_silent(self, call: str) -> bool:
         """False: nobody hosts this call."""
@@ -97,11 +101,11 @@ class RoomKeeper:
 
     # --- what they are told
 
-    def _place(self, join: Join) -> bool:
+    def _place(self, join: Join, full: str | None = None) -> bool:
         now_s = time.monotonic()
-        replica = self._roll.roomiest(now_s)
+        self._roll.unattended.setdefault(join.room, Unattended(join))  # until somebody reports it
+        replica = self._roll.roomiest(now_s, full)
         if replica is None:
-            self._roll.unattended.setdefault(join.room, Unattended(join))
             return False
         log.info("room %s goes to replica %s", join.room, replica)
         return self._roll.claim(join.room, replica, now_s) and self._send(replica, join)

@@ -107,7 +107,9 @@ class Roll:
         self._placed.pop(stay.room, None)
         if ended.answered is not None:
             self._answered.setdefault(stay.room, set()).add(ended.answered)
-        self.unattended[stay.room] = Unattended(Join(stay.room, stay.metadata), self.answered(stay.room))
+        left = self.unattended.get(stay.room)  # somebody went there in vain
+        join = left.join if left is not None else Join(stay.room, stay.metadata)
+        self.unattended[stay.room] = Unattended(join, self.answered(stay.room))
 
     def answered(self, room: str) -> set[str]:
         """The sids of callers whose calls ended for good, in this agent's stay or an earlier one."""
@@ -132,10 +134,12 @@ class Roll:
             self._placed[room] = _Placed(replica, now_s + PLACED_S)
         return host in (None, replica)
 
-    def roomiest(self, now_s: float) -> str | None:
-        """The replica with the most free places, counting those that were just given away; None when all are full."""
+    def roomiest(self, now_s: float, full: str | None = None) -> str | None:
+        """The replica with the most free places, counting those that were just given away; None when all are full, as
+        `full` is known to be."""
         given = [placed.replica for placed in self._placed.values() if placed.until_s > now_s]
         free = {replica: report.free - given.count(replica) for replica, report in self._reports.items()}
+        free.pop(full or "", None)
         best = max(free, key=lambda replica: free[replica], default=None)
         return best if best is not None and free[best] > 0 else None
 

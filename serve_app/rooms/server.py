@@ -75,12 +75,14 @@ class LiveKitServer:
         return token.with_attributes(dict(badge.attributes)).with_ttl(AGENT_TOKEN_TTL).to_jwt()
 
     def caller_token(self, asked: TokenRequest) -> str:
-        """The caller may publish sound, listen, type, and change their own attributes. Raises BadRequest for a room
+        """The caller may publish sound, listen, type, and change their own attributes. Where their entering makes the
+        room, because the agent that waited there has left, LiveKit calls the agent. Raises BadRequest for a room
         configuration that LiveKit does not know."""
         grants = api.VideoGrants(room_join=True, room=asked.room_name, can_update_own_metadata=True)
         token = self._token().with_identity(asked.participant_identity).with_name(asked.participant_name)
         token = token.with_metadata(asked.participant_metadata).with_attributes(dict(asked.participant_attributes))
-        token = _configured(token, asked)
+        name = self._options.agent_name
+        token = _configured(token, asked, {"agent_name": name, "metadata": asked.agent_metadata} if name else None)
         return token.with_grants(grants).with_ttl(timedelta(seconds=self._options.token_ttl_s)).to_jwt()
 
     def _token(self) -> api.AccessToken:
@@ -126,10 +128,9 @@ class LiveKitServer:
             await self._api.aclose()
 
 
-def _configured(token: api.AccessToken, asked: TokenRequest) -> api.AccessToken:
-    if not asked.room_config:
-        return token
+def _configured(token: api.AccessToken, asked: TokenRequest, agent: Mapping[str, str] | None = None) -> api.AccessToken:
+    config = {**asked.room_config, "agents": [agent] if agent else []}
     try:
-        return token.with_room_config(ParseDict(dict(asked.room_config), RoomConfiguration()))
+        return token.with_room_config(ParseDict(config, RoomConfiguration()))
     except ParseError as wrong:
         raise BadRequest(f"'room_config' is wrong: {wrong}", field="room_config") from wrong

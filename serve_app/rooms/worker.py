@@ -169,7 +169,8 @@ class Worker:
             return  # we gave it up
         reserved, timer = self._accepted.pop(job.id)
         timer.cancel()
-        joined = self._agents.begin(reserved, Ticket(self._server.url, assignment.token, reserved.stay.caller))
+        ticket = Ticket(self._server.url, assignment.token, reserved.stay.caller, room_sid=job.room.sid)
+        joined = self._agents.begin(reserved, ticket)
         self._followed[job.id] = reserved
         task = asyncio.create_task(self._follow(job.id, reserved, joined))
         self._jobs.add(task)

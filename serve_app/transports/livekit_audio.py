@@ -1,6 +1,7 @@
 """Sound to and from a room, on one clock for all calls of a process."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 
@@ -10,6 +11,8 @@ from livekit import rtc
 from deployments.audio import FRAME_MS, frame_samples
 from deployments.contracts import SPEECH_RATE_HZ, Pcm
 from serve_app.transports.livekit_ffi import SourceWriter
+
+log = logging.getLogger("antiphon.rooms")
 
 ROOM_RATE_HZ = 48_000
 """Opus' own rate: nothing is resampled on the way into the room."""
@@ -23,7 +26,8 @@ QUIET_S = 3 * FRAME_S
 
 
 class Metronome:
-    """Strikes every 20 ms for all who listen, on a grid that does not drift."""
+    """Strikes every 20 ms for all who listen, on a grid that does not drift. One who fails is struck no more: the
+    others go on."""
 
     def __init__(self) -> None:
         self._listeners: dict[object, Callable[[], None]] = {}
@@ -46,8 +50,12 @@ class Metronome:
             while self._listeners:
                 next_s = max(next_s + FRAME_S, time.monotonic() - MOST_BEHIND * FRAME_S)
                 await asyncio.sleep(max(0.0, next_s - time.monotonic()))
-                for strike in list(self._listeners.values()):
-                    strike()
+                for listener, strike in list(self._listeners.items()):
+                    try:
+                        strike()
+                    except Exception:
+                        log.exception("the sound of a call broke")
+                        self.remove(listener)
 
 
 class Speaker:

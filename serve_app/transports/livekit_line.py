@@ -24,12 +24,14 @@ NOT_THE_CALLER = 403
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """Where to go, and as whom. `caller`: the identity of the one to answer; None: the first who is no agent.
-    `instead_of`: the identity of an agent that died, and may still be listed."""
+    `instead_of`: the identity of an agent that died, and may still be listed. `room_sid`: of the room that is meant;
+    joining one that was closed meanwhile makes another one of the same name."""
 
     url: str
     token: str
     caller: str | None = None
     instead_of: str | None = None
+    room_sid: str | None = None
 
 
 class Hears(Protocol):
@@ -107,6 +109,8 @@ class RoomLine:
         hear_only_own(self.room)
         if other := self._other_agent():
             raise AlreadyAttended(f"{other} is there already")
+        if not self.room.remote_participants and self._ticket.room_sid not in (None, await self.room.sid):
+            raise RoomLost("it was closed before it was joined")
         self._spawn(self._follow())
         publication = await self.room.local_participant.publish_track(self.speaker.track, _PUBLISHED)
         self.teller = Teller(self.room.local_participant, publication.sid)
@@ -134,13 +138,19 @@ class RoomLine:
             _abandon(self.room, self._connecting)
         if self.microphone is not None:
             await self.microphone.unlisten()
-        await self.room.disconnect()
-        await self.speaker.close()
+        try:
+            await self.room.disconnect()
+        finally:  # a room that is forgotten before its source is closed ends the process, by a fault of the native side
+            await self.speaker.close()
 
     def _strike(self) -> None:
-        self.speaker.strike()
-        if self.microphone is not None:
-            self.microphone.strike()
+        try:
+            self.speaker.strike()
+            if self.microphone is not None:
+                self.microphone.strike()
+        except Exception:  # a call that is silent for ever helps nobody
+            self._tell().ended()
+            raise
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -1,7 +1,7 @@
 """What a call tells a room: state, words and timelines, in the forms that LiveKit's own clients read.
 
 Attribute `lk.agent.state`; text streams on `lk.transcription`; data messages on topics of our own, which
-`web/wire.yaml` describes.
+`serve_app/wire.yaml` describes.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ SHOWN_STATES: Mapping[str, str] = {
     "speaking": "speaking",
     "held": "speaking",
 }
-"""The call's states in LiveKit's words."""
+"""The call's states in LiveKit's words, which has none for the end of a call: the agent leaves."""
 
 
 ACKNOWLEDGE_S = 1.0
@@ -62,7 +62,8 @@ class Teller:
         match event:
             case m.StateChanged(state):
                 await self.data(STATE_TOPIC, {"state": state})
-                self.show(SHOWN_STATES.get(state, state))
+                if state in SHOWN_STATES:
+                    self.show(SHOWN_STATES[state])
             case m.TurnTimed(timeline):
                 await self.data(TIMELINE_TOPIC, timeline)
             case m.Problem():

@@ -62,10 +62,10 @@ function write(id, text) {
   if ($(id).textContent !== text) $(id).textContent = text;
 }
 
-function statusChanged({ status, retryMs, mending, why }) {
+function statusChanged({ status, retryMs, mending, mended, why }) {
   const again = { label: "Try again", run: () => attempt(() => call.start()) };
   const tell = (text, action = null) => notice.show(text, { action, about: "line" });
-  if (status === "open") connected();
+  if (status === "open") connected(mended);
   else if (status === "full") tell("All lines are busy. Please try again in a moment.", again);
   else if (status === "failed") tell(`There is no room to talk in: ${why}.`, again);
   else if (status === "closed" && why) tell(why, { ...again, label: "Call again" });
@@ -77,9 +77,9 @@ function statusChanged({ status, retryMs, mending, why }) {
   }
 }
 
-function connected() {
+function connected(mended) {
   notice.connected();
-  if (wasOpen) transcript.rule("a new conversation");
+  if (wasOpen && !mended) transcript.rule("a new conversation");
   wasOpen = true;
 }
 

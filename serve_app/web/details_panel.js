@@ -42,6 +42,7 @@ export class DetailsPanel {
     $("detail-why").hidden = why === null;
     write("detail-connection", STATUSES[connection]);
     write("detail-round-trip", number(roundTripMs, 0, "ms"));
+    write("detail-brief", roundTripMs === null ? "" : number(roundTripMs, 0, "ms"));
     write("detail-loss", number(lossPercent, 1, "%"));
     write("detail-setup", number(setupMs, 0, "ms"));
     write("detail-call", callId ?? "–");
@@ -65,7 +66,8 @@ export class DetailsPanel {
 }
 
 function number(value, digits, unit) {
-  return value === null ? "–" : `${value.toFixed(digits)} ${unit}`;
+  if (value === null) return "–";
+  return digits === 0 && value < 1 ? `under 1 ${unit}` : `${value.toFixed(digits)} ${unit}`;
 }
 
 /** Only a change repaints. */

@@ -7,27 +7,21 @@ export class LatencyPanel {
   constructor(call) {
     this.timeline = null;
     this.pageMs = null;
-    call.addEventListener("timeline", ({ detail }) => this._showTimeline(detail.timeline));
-    call.addEventListener("pageMeasure", ({ detail }) => this._showPageMeasure(detail.ms));
+    this.coming = null; // this page's measure of a turn whose timeline is not there yet: they are shown together
+    call.addEventListener("timeline", ({ detail }) => this._show(detail.timeline));
+    call.addEventListener("pageMeasure", ({ detail }) => (this.coming = detail.ms));
   }
 
-  _showTimeline(timeline) {
-    this._show();
+  _show(timeline) {
     this.timeline = timeline;
-    $("v2v").replaceChildren(...figure(timeline.voice_to_voice_ms));
-    $("outcome").textContent = outcomeText(timeline);
-    drawWaterfall($("waterfall"), timeline);
-  }
-
-  _showPageMeasure(ms) {
-    this._show();
-    this.pageMs = ms;
-    $("page-v2v").replaceChildren(...figure(ms));
-  }
-
-  _show() {
+    this.pageMs = this.coming;
+    this.coming = null;
     $("no-turn").hidden = true;
     $("figures").hidden = false;
+    $("v2v").replaceChildren(...figure(timeline.voice_to_voice_ms));
+    $("page-v2v").replaceChildren(...figure(this.pageMs));
+    $("outcome").textContent = outcomeText(timeline);
+    drawWaterfall($("waterfall"), timeline);
   }
 }
 

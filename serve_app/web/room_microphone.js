@@ -1,7 +1,9 @@
 // What a room hears of the microphone: a copy of its track, so that it can be held back while the page still listens.
+// Where there is no microphone it is silence: rooms announce who sends something at once, and others when they have time.
 
 export class RoomMicrophone {
-  constructor() {
+  constructor(context) {
+    this.context = context;
     this.room = null;
     this.publication = null;
     this.microphone = null;
@@ -10,10 +12,12 @@ export class RoomMicrophone {
     this.changes = Promise.resolve(); // one after the other: a publication takes a moment
   }
 
-  /** The room is open. */
-  publishIn(room) {
+  /** The room is open. Done when somebody there listens: only then does the agent know us. */
+  async publishIn(room, RoomEvent) {
+    const heard = new Promise((resolve) => room.once(RoomEvent.LocalTrackSubscribed, resolve));
     this.room = room;
-    return this._change(() => this._publish());
+    await this._change(() => this._publish());
+    await heard;
   }
 
   /** From now on this one; null: none. */
@@ -42,9 +46,8 @@ export class RoomMicrophone {
   async _publish() {
     if (!this.room) return;
     const before = this.copy;
-    this.copy = this.microphone?.track.clone() ?? null;
-    if (!this.copy) await this._unpublish();
-    else if (this.publication) await this.publication.track.replaceTrack(this.copy, true);
+    this.copy = this.microphone?.track.clone() ?? this._silence();
+    if (this.publication) await this.publication.track.replaceTrack(this.copy, true);
     else {
       // Without discontinuous transmission: it would swallow the first sounds after silence.
       const how = { source: "microphone", name: "microphone", dtx: false };
@@ -54,13 +57,11 @@ export class RoomMicrophone {
     await this._hold();
   }
 
-  async _unpublish() {
-    const { publication } = this;
-    this.publication = null;
-    if (publication?.track) await this.room.localParticipant.unpublishTrack(publication.track, true);
-  }
-
   async _hold() {
     if (this.publication) await (this.held ? this.publication.mute() : this.publication.unmute());
+  }
+
+  _silence() {
+    return this.context.createMediaStreamDestination().stream.getAudioTracks()[0];
   }
 }

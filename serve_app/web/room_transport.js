@@ -13,6 +13,7 @@ const STOP = "antiphon.stop";
 const EAGER_MS = 5000; // for each step, where there is another way: longer than a busy server needs, and bearable
 const PATIENT_MS = 20000; // where there is none
 const AGENT_BACK_MS = 10000; // an agent that died is replaced sooner than this, or not at all
+const SHORT_MS = 1000; // the sound goes on while the server's socket is opened again: nobody need know
 const RETRIES_MS = [0, 300, 700, 1500, 2500, 4000]; // about ten seconds: then the conversation is over anyway
 
 export class RoomTransport extends Transport {
@@ -24,16 +25,16 @@ export class RoomTransport extends Transport {
     this.room = null;
     this.agent = null;
     this.speaker = null;
-    this.microphone = new RoomMicrophone();
+    this.microphone = new RoomMicrophone(output.context);
     this.outbox = [];
     this.typed = 0;
     this.stats = null;
-    this.left = null; // a timer, while the agent is gone
-    this.hungUp = false;
+    this.losing = null; // a timer, while something is amiss
   }
 
   async open(eager) {
     this.limitMs = eager ? EAGER_MS : PATIENT_MS;
+    this.become("connecting");
     try {
       await this._join();
       this._opened();
@@ -52,12 +53,13 @@ export class RoomTransport extends Transport {
     this.room = this._newRoom(library);
     await within(this._connect(url, token), this.limitMs, "the LiveKit server did not answer");
     this._wait("the agent");
-    await within(this.agent.heard, this.limitMs, "no agent came into the room");
+    const both = Promise.all([this.agent.heard, this.microphone.publishIn(this.room, library.RoomEvent)]);
+    await within(both, this.limitMs, "no agent came into the room");
   }
 
-  /** Throws when somebody has hung up meanwhile. */
+  /** Throws when it is over meanwhile. */
   _wait(what) {
-    if (this.hungUp) throw new NoRoom("the call was ended");
+    if (this.over) throw new NoRoom("the call was ended");
     this.become("connecting", { doing: `Waiting for ${what}, ${this.limitMs / 1000} s at most.` });
   }
 
@@ -68,13 +70,13 @@ export class RoomTransport extends Transport {
     } catch (error) {
       throw new NoRoom(`the LiveKit server cannot be reached (${error.reasonName ?? error.name})`);
     }
-    await this.microphone.publishIn(this.room);
   }
 
   _newRoom({ Room, RoomEvent, DefaultReconnectPolicy }) {
     const room = new Room({ reconnectPolicy: new DefaultReconnectPolicy(RETRIES_MS) });
-    room.on(RoomEvent.Reconnecting, () => this.become("lost", { mending: true }));
-    room.on(RoomEvent.Reconnected, () => this._opened());
+    room.on(RoomEvent.SignalReconnecting, () => this._soonLost(SHORT_MS));
+    room.on(RoomEvent.Reconnecting, () => this._soonLost(0));
+    room.on(RoomEvent.Reconnected, () => this._mended());
     room.on(RoomEvent.Disconnected, () => this._fail(new NoRoom("the connection to the LiveKit server was lost")));
     followWords(room, this.conversation);
     this.agent = new RoomAgent(room, RoomEvent);
@@ -87,7 +89,6 @@ export class RoomTransport extends Transport {
   }
 
   close() {
-    this.hungUp = true;
     this._leave();
     this.become("closed");
   }
@@ -107,7 +108,7 @@ export class RoomTransport extends Transport {
 
   _leave() {
     this.status = "closed"; // what still happens in the room is no news
-    clearTimeout(this.left);
+    clearTimeout(this.losing);
     this.microphone.close();
     this.speaker?.close();
     this.room?.disconnect();
@@ -115,10 +116,20 @@ export class RoomTransport extends Transport {
 
   // --- what happens in the room
 
+  _soonLost(waitMs) {
+    clearTimeout(this.losing);
+    this.losing = setTimeout(() => this.become("lost", { mending: true }), waitMs);
+  }
+
+  /** The conversation goes on. */
+  _mended() {
+    clearTimeout(this.losing);
+    if (this.status === "lost") this.become("open", { mended: true });
+  }
+
   _heard(track) {
     this.speaker.play(track.mediaStreamTrack);
-    clearTimeout(this.left);
-    if (this.status === "lost") this._opened();
+    this._mended();
   }
 
   _agentLeft() {
@@ -126,7 +137,7 @@ export class RoomTransport extends Transport {
     if (this.over) return;
     if (this.agent.state === "closed" || this.agent.refused) return this._end("The server ended this call.");
     this.become("lost", { mending: true });
-    this.left = setTimeout(() => this._fail(new NoRoom("the agent left the room")), AGENT_BACK_MS);
+    this.losing = setTimeout(() => this._fail(new NoRoom("the agent left the room")), AGENT_BACK_MS);
   }
 
   _end(why) {

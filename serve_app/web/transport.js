@@ -1,12 +1,13 @@
 // The call's way to its agent and back. There are two, room_transport.js and socket_transport.js; this is what the call
 // needs of either.
 
-/** Events: status {status, retryMs, mending, why}, change (anything to be shown), timeline {timeline}, problem {message},
- * callerStopped (the agent's side heard the caller's voice end), sounds {time} (an answer begins to sound here).
+/** Events: status {status, retryMs, mending, mended, why}, change (anything to be shown), timeline {timeline},
+ * problem {message}, callerStopped (the agent's side heard the caller's voice end), sounds {time} (an answer begins to
+ * sound here).
  *
  * status: connecting, open, closed (by us, or with `why` by the other side), full (at capacity), failed (this way cannot
  * be had: `why` says the reason in half a sentence), lost: it is tried again in retryMs, or when the person says so if
- * that is null; `mending`: it comes back by itself, or fails.
+ * that is null; `mending`: it comes back by itself, the conversation as it was (open, `mended`), or it fails.
  */
 export class Transport extends EventTarget {
   static kind = "";
@@ -67,10 +68,10 @@ export class Transport extends EventTarget {
     return ["closed", "full", "failed"].includes(this.status);
   }
 
-  become(status, { retryMs = null, mending = false, why = null, doing = "" } = {}) {
+  become(status, { retryMs = null, mending = false, mended = false, why = null, doing = "" } = {}) {
     this.status = status;
     this.doing = doing;
-    this.tell("status", { status, retryMs, mending, why });
+    this.tell("status", { status, retryMs, mending, mended, why });
   }
 
   tell(type, detail = {}) {

@@ -33,9 +33,17 @@ def recording(path: Path, sound: Pcm, *, lead_s: float = 1.5, tail_s: float = 60
 
 @contextmanager
 def opened(
-    playwright: Any, chromium: str, url: str, microphone: Path | None = None, *, excused: str = "", **context: Any
+    playwright: Any,
+    chromium: str,
+    url: str,
+    microphone: Path | None = None,
+    *,
+    excused: str = "",
+    ready: str = READY,
+    **context: Any,
 ) -> Iterator[Page]:
-    """The page, which must not have complained in its console by the end. `excused`: a pattern of what it may say."""
+    """The page, which must not have complained in its console by the end. `excused`: a pattern of what it may say;
+    `ready`: an expression that is true once the page is there."""
     fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     if microphone is not None:
         fake.append(f"--use-file-for-fake-audio-capture={microphone}%noloop")
@@ -47,7 +55,7 @@ def opened(
         page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(url)
-        page.wait_for_function(READY)
+        page.wait_for_function(ready)
         yield page
         page.goto("about:blank")  # the page takes its leave: a caller who vanishes is waited for
     finally:
@@ -94,12 +102,12 @@ def like(said: str, heard: str) -> float:
     return sum(block.size for block in blocks) / max(1, len(wanted))
 
 
-def stays_silent(page: Page, *, for_ms: int = 500) -> bool:
-    """From now on nothing is given to the speaker."""
-    before = len(played(page)[0])
-    page.wait_for_timeout(for_ms)
-    after, _ = played(page)
-    return len(after) > before and int(np.abs(after[before:]).max()) < SILENT
+def stays_silent(page: Page) -> bool:
+    """From now on nothing is given to the speaker. What was given before may still be on its way into the recording."""
+    first, rate_hz = len(played(page)[0]), played(page)[1]
+    late, enough = rate_hz // 4, rate_hz * 3 // 4
+    page.wait_for_function(f"antiphon.recording().samples.length > {first + enough}")
+    return int(np.abs(played(page)[0][first + late :]).max()) < SILENT
 
 
 def words_of(page: Page, role: str) -> list[str]:

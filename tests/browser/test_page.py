@@ -216,11 +216,12 @@ UNNAMED = """() => [...document.querySelectorAll("button, input, select, [role=m
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everything_has_a_name_and_can_be_read(playwright: Any, chromium: str, socket_url: str, scheme: str) -> None:
+def test_everything_has_a_name_and_can_be_read(playwright: Any, chromium: str, either_url: str, scheme: str) -> None:
     small = {"width": 360, "height": 780}
-    with opened(playwright, chromium, socket_url, color_scheme=scheme, viewport=small, reduced_motion="reduce") as page:
+    with opened(playwright, chromium, either_url, color_scheme=scheme, viewport=small, reduced_motion="reduce") as page:
         assert page.evaluate(CONTRAST) == []
         page.locator("#sound summary").click()
+        page.locator("#details summary").click()
         page.get_by_label("Type instead of speaking").fill("hello")
         page.keyboard.press("Enter")
         wait_until_answered(page)

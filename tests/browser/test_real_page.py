@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 from faster_whisper import WhisperModel
 
@@ -17,17 +18,34 @@ from deployments.store import Catalogue, Kind, Store, StoreOptions
 from deployments.tts.options import TtsOptions
 from deployments.tts.piper import PiperTts
 from loadtest.speech import RECORDINGS
+from tests.browser.conftest import wait_for_rooms
 from tests.browser.page_kit import RATE_HZ, opened, played, recording, talk, wait_until_answered, words_of
+from tests.system import ROOMS_OFF
 
 
-def test_a_real_conversation(playwright: Any, chromium: str, local_url: str, tmp_path: Path) -> None:
+@pytest.fixture
+def page_url(request: pytest.FixtureRequest, local_url: str) -> str:
+    """In a room, where there are any."""
+    if ROOMS_OFF:
+        return f"{local_url}/?transport=socket"
+    request.getfixturevalue("livekit_client")
+    wait_for_rooms(local_url)
+    return f"{local_url}/?transport=room"
+
+
+def test_a_real_conversation(
+    playwright: Any, chromium: str, page_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with ThreadPoolExecutor(1) as apart:  # Playwright's own loop runs in this thread
         asked, question = apart.submit(lambda: asyncio.run(_question())).result()
-    with opened(playwright, chromium, local_url, recording(tmp_path / "mic.wav", question)) as page:
+    with opened(playwright, chromium, page_url, recording(tmp_path / "mic.wav", question)) as page:
         talk(page)
         wait_until_answered(page)
         assert _in_common(asked, " ".join(words_of(page, "user"))) >= 0.6
         shown = " ".join(words_of(page, "assistant"))
+        with capsys.disabled():
+            seen = page.evaluate("[antiphon.transport, antiphon.setupMs, antiphon.pageVoiceToVoiceMs]")
+            print("\n{}: button to connected {:.0f} ms, voice to voice {:.0f} ms".format(*seen))
         heard = _transcribed(*played(page))
     assert shown
     assert _in_common(shown, heard) >= 0.6, (shown, heard)  # numbers and names are spelt in many ways

@@ -80,6 +80,34 @@ def test_what_was_played_is_reported_to_the_millisecond(page: Page, rate_hz: int
     assert report["playedMs"] == pytest.approx(expected_ms, abs=5)  # a block of 2 ms and the resampler's delay
 
 
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+def test_a_rooms_sound_is_cut_at_once_and_without_a_click(page: Page, rate_hz: int) -> None:
+    seen = page.evaluate("(given) => worklets.gated(given)", {"orders": [[0.5, "shut"]], "rateHz": rate_hz})
+    samples = np.array(seen["samples"])
+    at = int(0.5 * rate_hz)
+    assert np.abs(samples[at - 10 * QUANTUM : at]).max() > 0.4
+    assert np.abs(samples[at + 3 * QUANTUM :]).max() == 0
+    assert np.abs(np.diff(samples[: at + 3 * QUANTUM])).max() < 1.3 * 2 * np.pi * 500 / rate_hz * 0.5
+    assert seen["playedMs"] == pytest.approx(500, abs=10)
+    assert seen["finished"] == [pytest.approx(0.5, abs=0.02)]
+
+
+def test_after_a_stop_the_next_sound_is_heard_and_the_rest_of_the_last_is_not(page: Page) -> None:
+    orders = [[0.5, "shut"], [0.6, "openWhenQuiet"]]
+    seen = page.evaluate("(given) => worklets.gated(given)", {"orders": orders, "rateHz": 48_000})
+    samples = np.abs(np.array(seen["samples"]))
+    assert samples[int(0.52 * 48_000) : int(1.49 * 48_000)].max() == 0
+    assert samples[int(1.51 * 48_000) :].max() > 0.4
+    assert seen["started"] == [pytest.approx(0.0, abs=0.01), pytest.approx(1.5, abs=0.01)]
+    assert seen["playedMs"] == pytest.approx(1000, abs=20)
+
+
+def test_what_comes_after_an_open_is_heard_at_once(page: Page) -> None:
+    orders = [[0.5, "shut"], [0.6, "openWhenQuiet"], [0.7, "open"]]
+    seen = page.evaluate("(given) => worklets.gated(given)", {"orders": orders, "rateHz": 48_000})
+    assert np.abs(np.array(seen["samples"])[int(0.71 * 48_000) : int(0.99 * 48_000)]).max() > 0.4
+
+
 @pytest.mark.parametrize("rate_hz", [*RATES_HZ, 96_000])
 @pytest.mark.parametrize("hz", [100, 440, 3_400, 8_000])
 def test_the_capture_passes_speech(page: Page, rate_hz: int, hz: int) -> None:

@@ -113,4 +113,34 @@ async function captured({ hz, rateHz }) {
   };
 }
 
-window.worklets = { jittered, calm, stopped, captured };
+/** A second and a half of a tone in two parts with silence between them, through the gate of a room's sound; `orders`:
+ * [seconds, type of message]. The samples, and what was reported. */
+async function gated({ orders, rateHz }) {
+  const context = new OfflineAudioContext(1, 2 * rateHz, rateHz);
+  await context.audioWorklet.addModule("/gate-processor.js");
+  const gate = new AudioWorkletNode(context, "antiphon-gate", { outputChannelCount: [1], channelCount: 1 });
+  const seen = [];
+  gate.port.onmessage = ({ data }) => seen.push(data);
+  const level = new GainNode(context, { gain: 0.5 });
+  level.gain.setValueAtTime(0, 1.0).setValueAtTime(0.5, 1.5); // sounds until 1.0 s and from 1.5 s
+  const sine = new OscillatorNode(context, { frequency: 500 });
+  sine.connect(level).connect(gate).connect(context.destination);
+  sine.start();
+  // A message takes a moment to be there, and offline rendering does not wait for it.
+  const give = async (type) => {
+    gate.port.postMessage({ type });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  };
+  schedule(context, orders.map(([seconds, type]) => [seconds, () => give(type)]));
+  const rendered = await context.startRendering();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const progress = seen.filter((message) => message.type === "progress");
+  return {
+    samples: Array.from(rendered.getChannelData(0)),
+    playedMs: progress.at(-1).playedMs,
+    started: seen.filter((message) => message.type === "started").map((message) => message.time),
+    finished: seen.filter((message) => message.type === "finished").map((message) => message.time),
+  };
+}
+
+window.worklets = { gated, jittered, calm, stopped, captured };

@@ -1,5 +1,6 @@
 """`antiphon up`: it starts, says so, answers, and leaves nothing behind, however it ends."""
 
+import contextlib
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import yaml
 
 from serve_app.processes import descendants
 from serve_app.supervisor import free_ports
-from tests.system import ROOT, STOP_S, System, launch, running
+from tests.system import ROOMS_OFF, ROOT, STOP_S, System, launch, running
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -44,16 +45,26 @@ def test_haproxy_is_the_door_and_replicas_speak_grpc(config: str, request: pytes
         assert len(_listening(replica)) >= 2
 
 
+def livekit_servers(below: list[int]) -> list[int]:
+    """Those among these processes."""
+    found = []
+    for pid in below:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [pid] if "livekit-server" in psutil.Process(pid).name() else []
+    return found
+
+
 def _listening(process: psutil.Process) -> set[int]:
     return {each.laddr.port for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_it_leaves_no_process_behind(number: signal.Signals, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
+    """SIGTERM, too: `test_up_rooms` ends a system with it."""
     with running("configs/demo.yaml", tmp_path) as system:
         below = descendants(system.process.pid)
         assert len(below) > 10
-        system.process.send_signal(number)
+        assert ROOMS_OFF or livekit_servers(below)
+        system.process.send_signal(signal.SIGINT)
         assert system.process.wait(STOP_S) == 0, system.said()
         assert [pid for pid in below if psutil.pid_exists(pid)] == []
         assert "stopped" in system.said()
@@ -61,15 +72,21 @@ def test_it_leaves_no_process_behind(number: signal.Signals, tmp_path: Path) -> 
 
 def test_if_it_is_killed_its_children_end_by_themselves(tmp_path: Path) -> None:
     with running("configs/demo.yaml", tmp_path) as system:
+        assert ROOMS_OFF or livekit_servers(descendants(system.process.pid))
         below = [psutil.Process(pid) for pid in descendants(system.process.pid)]
         system.process.kill()
         _, alive = psutil.wait_procs(below, timeout=STOP_S)
         assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
 
 
-def test_two_side_by_side(demo: System, tmp_path: Path) -> None:
-    with running("configs/demo.yaml", tmp_path) as other:
-        assert httpx.get(f"{other.url}/ready").status_code == 200
+def test_two_side_by_side_one_of_them_without_rooms(demo: System, tmp_path: Path) -> None:
+    with running("configs/demo.yaml", tmp_path, options=["--no-livekit"], LIVEKIT_URL="ws://192.0.2.1") as other:
+        ready = httpx.get(f"{other.url}/ready")
+        assert (ready.status_code, ready.json()["rooms"]["state"]) == (200, "off")
+        refused = httpx.post(f"{other.url}/api/livekit/token", json={})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "no_livekit")
+        assert "rooms" not in other.said().partition("ready: open")[2]
+        assert livekit_servers(descendants(other.process.pid)) == []
         assert httpx.get(f"{demo.url}/ready").status_code == 200
     assert httpx.get(f"{demo.url}/ready").status_code == 200
 
