@@ -56,12 +56,7 @@ class Repertoire:
 
     def _piece(self, part: Part, rng: np.random.Generator, repeat: int) -> Clip:
         if part.file is not None:
-            path = self._file(part.file)
-            if path is None:
-                if part.otherwise is None:
-                    raise BadScript(f"{part.file} is not in {self._folder or RECORDINGS}: give it an `otherwise`")
-                return _at_level(self.clip(part.otherwise, rng, repeat), part.level_db)
-            return _at_level(_read(path), part.level_db)
+            return _at_level(self._recorded(part.file, part.otherwise, rng, repeat), part.level_db)
         if part.make is not None:
             return _at_level(Clip(part.make.replace("_", " "), MADE[part.make](part.seconds, rng)), part.level_db)
         if part.text is not None:
@@ -70,10 +65,17 @@ class Repertoire:
         path = self._sentences[(part.sentence - 1 + repeat) % len(self._sentences)]
         return _at_level(_read(path), part.level_db)
 
-    def _file(self, name: str) -> Path | None:
+    def _recorded(self, name: str, otherwise: Sequence[Part] | None, rng: np.random.Generator, repeat: int) -> Clip:
         """A synthetic ASR hears only tones, so nothing that a person recorded is said to it."""
         path = (self._folder or RECORDINGS) / name
-        return path if path.is_file() and not hears_only_tones(self._settings) else None
+        try:
+            if hears_only_tones(self._settings):
+                raise BadScript(f"{name} is a recording, and a synthetic ASR hears only tones: give it an `otherwise`")
+            return _read(path)
+        except BadScript:
+            if otherwise is None:
+                raise
+            return self.clip(otherwise, rng, repeat)
 
 
 def draw_ms(span: tuple[int, int], rng: np.random.Generator) -> int:

@@ -89,6 +89,18 @@ async def test_a_conversation_over_the_socket(
     assert (out / "conversation_socket" / "stop_1_heard_1.wav").is_file()
 
 
+async def test_a_transcriber_that_fails_costs_its_own_row_only(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with Keeps(answer_s=1.5).run() as server:
+        options = ("--url", server.url, "--transport", "socket", "--only", "stop", "--transcribe", "false")
+        assert await asyncio.to_thread(main, [*words, *options]) == 0
+    printed = capsys.readouterr().out
+    assert "stop_1_heard_1.wav was not transcribed" in printed
+    said = json.loads(printed.splitlines()[-1])
+    assert (said["history_unheard_words"]["n"], said["barge_in_ms"]["n"]) == (0, 1)
+
+
 async def test_a_server_of_somebody_else_is_asked_for_nothing_special(words: list[str]) -> None:
     async with Keeps(answer_s=0.4).run() as server:
         options = ("--realtime-url", server.url, "--api-key", "sesame", "--only", "question")

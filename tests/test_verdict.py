@@ -155,6 +155,7 @@ BEGUN, DONE, CANCELLED = (
     moment(4000, "outcome", "cancelled"),
 )
 NOTICED = moment(3080, "hears_voice")
+ECHO = {"delay_ms": 80, "level_db": -20}
 
 
 @pytest.mark.parametrize(
@@ -186,12 +187,11 @@ def test_a_backchannel_that_is_answered_took_the_turn() -> None:
 
 
 def test_an_agent_who_stops_for_its_own_echo() -> None:
-    echo = {"echo": {"delay_ms": 80, "level_db": -20}}
     moments = [BEGUN, moment(1700, "hears_voice"), moment(2600, "outcome", "cancelled")]
-    facts = judged([QUESTION], [(1500, 1800)], moments, **echo)
+    facts = judged([QUESTION], [(1500, 1800)], moments, echo=ECHO)
     assert facts.chances["false_barge_ins_echo"] == [True]
     moments = [BEGUN, moment(1700, "hears_voice"), moment(1790, "cut", item="a"), DONE]
-    facts = judged([QUESTION], [(1500, 1800), (2500, 4000)], moments, **echo)
+    facts = judged([QUESTION], [(1500, 1800), (2500, 4000)], moments, echo=ECHO)
     assert facts.chances["false_barge_ins_echo"] == [False]
     assert facts.values["resumed_after_ms"] == pytest.approx([700], abs=2)
     facts = judged([QUESTION], [(1500, 4000)], [BEGUN, DONE], noise={"make": "pink_noise"})
@@ -201,7 +201,7 @@ def test_an_agent_who_stops_for_its_own_echo() -> None:
 
 def test_an_agent_who_answers_its_own_echo() -> None:
     moments = [BEGUN, moment(2500, "outcome", "cancelled"), moment(2600, "answer_begins")]
-    facts = judged([QUESTION], [(1500, 1800), (3000, 4000)], moments, echo={"delay_ms": 80, "level_db": -20})
+    facts = judged([QUESTION], [(1500, 1800), (3000, 4000)], moments, echo=ECHO)
     assert facts.chances["answered_nobody"] == [True]
 
 
