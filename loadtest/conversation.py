@@ -31,7 +31,8 @@ from loadtest.scenes import Scenes
 from loadtest.script import OWN_CASES, Script, read_script
 from loadtest.server import free_port, started, started_with_rooms
 from loadtest.speech import resolved_settings
-from loadtest.stage import Scene, Stage, Take
+from loadtest.stage import Stage
+from loadtest.take import Scene, Take
 from loadtest.verdict import judge
 from loadtest.wire import CallFailed
 

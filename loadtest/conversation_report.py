@@ -12,8 +12,8 @@ from loadtest.page import render, stereo, transcript
 from loadtest.report import machine
 from loadtest.room_bench import Findings, draw
 from loadtest.rows import as_message, gathered, rows_of, table
-from loadtest.stage import Take
 from loadtest.strip import draw_strip
+from loadtest.take import Take
 from loadtest.verdict import judge
 from loadtest.wav import write_wav
 

@@ -5,7 +5,7 @@ of it: the client cut it, or the server calls it cancelled. Where nothing is tol
 """
 
 from loadtest.facts import AT_ONCE, SILENCE, Evidence, Facts, Stretch, merged, ms
-from loadtest.stage import Said
+from loadtest.take import Said
 
 
 def judge_sound(said: Said, until: int, evidence: Evidence, facts: Facts) -> None:

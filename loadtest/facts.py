@@ -7,7 +7,7 @@ from math import inf
 
 from loadtest.moments import Kind, Moment
 from loadtest.recording import RATE_HZ
-from loadtest.stage import Take
+from loadtest.take import Take
 from loadtest.voiced import voiced_stretches
 
 SHORTEST_GAP = 40 * RATE_HZ // 1000

@@ -12,7 +12,8 @@ from loadtest.recording import RATE_HZ
 from loadtest.room_caller import RoomCaller
 from loadtest.room_stats import counted
 from loadtest.room_ticket import Keys, Ticket, fresh, request_ticket
-from loadtest.stage import Line, Sound
+from loadtest.stage import Line
+from loadtest.take import Sound
 from loadtest.wire import Event
 
 HISTORY_S = 5.0

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from loadtest.facts import Facts
 from loadtest.recording import RATE_HZ
-from loadtest.stage import Take
 from loadtest.strip import draw_strip
+from loadtest.take import Take
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #333 }

@@ -9,7 +9,7 @@ import numpy as np
 from loadtest.recording import RATE_HZ
 from loadtest.repertoire import Clip, Repertoire, draw_ms
 from loadtest.script import Case, Part, Turn
-from loadtest.stage import Cue, Scene, SceneTurn
+from loadtest.take import Cue, Scene, SceneTurn
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,18 +5,15 @@ state is waited for more exactly.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
-
-import numpy as np
+from dataclasses import dataclass
+from typing import Protocol
 
 from loadtest.ear import Ear
 from loadtest.mixer import Mixer
-from loadtest.moments import Moment, Notes
+from loadtest.moments import Notes
 from loadtest.recording import RATE_HZ, Recording
 from loadtest.repertoire import Clip
-from loadtest.script import Case
-from loadtest.voiced import Pcm
+from loadtest.take import Cue, Role, Said, Scene, SceneTurn, Sound, Take
 from loadtest.wire import CallFailed
 
 ANSWER = 30 * RATE_HZ
@@ -27,41 +24,6 @@ LONGEST = 90 * RATE_HZ
 
 QUIET, QUIET_UNTOLD = RATE_HZ, 3 * RATE_HZ
 """So long must an agent be silent to have ended; longer where it does not tell whether it is at work."""
-
-Role = Literal["turn", "interruption", "backchannel", "noise"]
-
-
-@dataclass(frozen=True, slots=True)
-class Cue:
-    """What sounds over an answer, so many samples after its first sound."""
-
-    role: Role
-    after: int
-    clip: Clip
-
-
-@dataclass(frozen=True, slots=True)
-class SceneTurn:
-    """`before`: samples to wait first."""
-
-    before: int
-    clip: Clip
-    cues: tuple[Cue, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A case to play, ready. `bed` is its noise, int16[n] at 24 kHz."""
-
-    case: Case
-    repeat: int
-    turns: tuple[SceneTurn, ...]
-    bed: Pcm | None = None
-
-    def mixer(self) -> Mixer:
-        """A microphone for it."""
-        echo = self.case.echo
-        return Mixer(self.bed, (echo.delay_ms, echo.level_db) if echo else None)
 
 
 class Caller(Protocol):
@@ -81,47 +43,6 @@ class Line:
     notes: Notes
     ask_history: Callable[[], Awaitable[None]] | None = None
     sound: Callable[[], Awaitable["Sound"]] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Sound:
-    """How the agent's sound came: in a room only. ms."""
-
-    late_ms: tuple[float, ...] = ()
-    step_ms: tuple[float, ...] = ()
-    concealed_ms: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A sound of the caller's side, on the call's clock: where its file begins, where its voice begins and ends."""
-
-    role: Role
-    what: str
-    turn: int
-    first: int
-    voiced_first: int
-    voiced_last: int
-
-
-@dataclass(slots=True)
-class Take:
-    """A case as it was played once. `caller` and `agent`: int16[n] at 24 kHz, from the call's first sample."""
-
-    case: Case
-    repeat: int
-    said: list[Said] = field(default_factory=list)
-    missed: list[str] = field(default_factory=list)
-    """What could not be played, and why: the answer was over, or there was none."""
-    moments: list[Moment] = field(default_factory=list)
-    caller: Pcm = field(default_factory=lambda: np.zeros(0, np.int16))
-    agent: Pcm = field(default_factory=lambda: np.zeros(0, np.int16))
-    sound: Sound = field(default_factory=Sound)
-    failed: str = ""
-
-    @property
-    def name(self) -> str:
-        return f"{self.case.name}_{self.repeat + 1}"
 
 
 class Stage:

@@ -6,7 +6,7 @@ import numpy as np
 
 from loadtest.moments import Moment
 from loadtest.recording import RATE_HZ
-from loadtest.stage import Take
+from loadtest.take import Take
 from loadtest.voiced import Pcm
 
 SECOND = 60  # pixels

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from loadtest.facts import Evidence, Facts, ms
 from loadtest.moments import Moment
-from loadtest.stage import Said
 from loadtest.statistics import words_of
+from loadtest.take import Said
 
 SPANS = (
     ("server_first_token_ms", "llm_started", "llm_first_token"),

@@ -17,7 +17,7 @@ from math import inf
 from loadtest.disturbance import judge_sound, judge_undisturbed
 from loadtest.facts import AT_ONCE, SILENCE, Evidence, Facts, Stretch, ms, spoken
 from loadtest.recording import RATE_HZ
-from loadtest.stage import Said, Take
+from loadtest.take import Said, Take
 from loadtest.understanding import judge_understanding, servers_word
 
 MISSED = RATE_HZ

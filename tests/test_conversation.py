@@ -17,7 +17,7 @@ from loadtest.room_facts import AGENT_STATE, STATE
 from loadtest.room_ticket import Keys, fresh
 from loadtest.script import Case
 from loadtest.server import free_port
-from loadtest.stage import Cue, Scene, SceneTurn, Take
+from loadtest.take import Cue, Scene, SceneTurn, Take
 from loadtest.verdict import judge
 from loadtest.wav import read_speech, write_wav
 from tests.room_kit import TicketDesk

@@ -14,8 +14,8 @@ from loadtest.moments import Moment
 from loadtest.page import render, sound_uri, transcript
 from loadtest.recording import RATE_HZ
 from loadtest.script import Case
-from loadtest.stage import Said, Take
 from loadtest.strip import draw_strip
+from loadtest.take import Said, Take
 from loadtest.verdict import judge
 from tests.scripted_server import tone
 

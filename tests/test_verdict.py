@@ -9,7 +9,7 @@ from loadtest.facts import Facts
 from loadtest.moments import Kind, Moment
 from loadtest.recording import RATE_HZ
 from loadtest.script import Case
-from loadtest.stage import Role, Said, Sound, Take
+from loadtest.take import Role, Said, Sound, Take
 from loadtest.understanding import words_taken_back
 from loadtest.verdict import judge
 from loadtest.voiced import Pcm
