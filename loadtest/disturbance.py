@@ -4,6 +4,8 @@ The agent is stopped for good where its answer falls silent at the sound and doe
 of it: the client cut it, or the server calls it cancelled. Where nothing is told, falling silent is taken for that.
 """
 
+from itertools import pairwise
+
 from loadtest.facts import AT_ONCE, SILENCE, Evidence, Facts, Stretch, merged, ms
 from loadtest.take import Said
 
@@ -53,12 +55,10 @@ def judge_undisturbed(row: str, answer: list[Stretch], until: int, evidence: Evi
 
 
 def _resumptions(answer: list[Stretch], evidence: Evidence, facts: Facts) -> None:
-    """Each time that the server heard a voice and the answer went on after it."""
-    for heard in evidence.moments("hears_voice", answer[0][0], answer[-1][1]):
-        before = [last for _, last in answer if last <= heard.at + SILENCE]
-        after = [first for first, _ in answer if before and first > before[-1]]
-        if after:
-            facts.add("resumed_after_ms", ms(after[0] - before[-1]))
+    """Each silence in an answer at whose beginning the server heard a voice."""
+    for (_, last), (first, _) in pairwise(merged(answer, SILENCE)):
+        if evidence.moments("hears_voice", last - AT_ONCE, last + SILENCE):
+            facts.add("resumed_after_ms", ms(first - last))
 
 
 def _was_to_go_on(since: int, until: int, evidence: Evidence) -> bool:

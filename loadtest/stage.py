@@ -19,8 +19,8 @@ from loadtest.wire import CallFailed
 ANSWER = 30 * RATE_HZ
 """An answer that has not begun by then is none."""
 
-LONGEST = 90 * RATE_HZ
-"""Of an answer; then the case goes on without hearing its end."""
+LONGEST = 40 * RATE_HZ
+"""Of an answer; then the case goes on without hearing its end. An agent that answers its own echo finds none."""
 
 QUIET, QUIET_UNTOLD = RATE_HZ, 3 * RATE_HZ
 """So long must an agent be silent to have ended; longer where it does not tell whether it is at work."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from loadtest.facts import Evidence, Facts, ms
 from loadtest.moments import Moment
+from loadtest.recording import RATE_HZ
 from loadtest.statistics import words_of
 from loadtest.take import Said
 
@@ -12,9 +13,14 @@ SPANS = (
     ("server_first_audio_ms", "tts_started", "tts_first_audio"),
 )
 
+LATER = RATE_HZ // 2
+"""A transcript may come so long after the answer's first sound."""
+
 
 def judge_understanding(said: Said, until: int, evidence: Evidence, facts: Facts) -> None:
-    """The caller's words as they come to the client."""
+    """The caller's words as they come to the client, up to the answer: what is understood later somebody else said."""
+    answer = evidence.between(said.voiced_last, until)
+    until = min(until, answer[0][0] + LATER) if answer else until
     partials = evidence.moments("partial", said.voiced_first, until)
     finals = evidence.moments("final", said.voiced_first, until)
     if partials:

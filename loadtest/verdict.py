@@ -37,10 +37,11 @@ def judge(take: Take) -> Facts:
         before = said
     for said in take.said:
         if said.role in ("backchannel", "noise"):
-            until = next((end for end in ends if end > said.voiced_first), len(take.agent))
-            judge_sound(said, until, evidence, facts)
-    for timeline in evidence.moments("timeline"):
-        servers_word(timeline, facts)
+            later = [other.voiced_first for other in take.said if other.voiced_first > said.voiced_first]
+            judge_sound(said, min([*later, len(take.agent)]), evidence, facts)
+    if not any(facts.chances.get("answered_nobody", ())):  # else most turns are the agent's with itself
+        for timeline in evidence.moments("timeline"):
+            servers_word(timeline, facts)
     _smoothness(take, facts)
     facts.sentences += [*take.missed, *([f"the call failed: {take.failed}"] if take.failed else [])]
     return facts
@@ -71,6 +72,9 @@ def _left_in_peace(said: Said, answer: list[Stretch], until: int, evidence: Evid
     case = evidence.take.case
     if case.echo or case.noise:
         judge_undisturbed("echo" if case.echo else "noise_all_the_time", answer, until, evidence, facts)
+    if another := evidence.moments("answer_begins", answer[0][0], until):
+        until = another[0].at
+        answer = [stretch for stretch in answer if stretch[0] < until]
     for (_, last), (first, _) in pairwise(answer):
         facts.add("gap_in_answer_ms", ms(first - last))
     text = " ".join(evidence.agent_texts(said.voiced_first, until).values())

@@ -186,6 +186,16 @@ def test_a_backchannel_that_is_answered_took_the_turn() -> None:
     assert facts.chances["answered_nobody"] == [True]
 
 
+def test_of_two_sounds_over_one_answer_each_has_its_own_verdict() -> None:
+    moments = [BEGUN, NOTICED, moment(5100, "hears_voice"), moment(6000, "outcome", "cancelled")]
+    moments.append(moment(6100, "answer_begins"))
+    said: list[tuple[Role, int, int]] = [QUESTION, ("backchannel", 3000, 3300), ("backchannel", 5000, 5200)]
+    facts = judged(said, [(1500, 3200), (3700, 5100), (6500, 8000)], moments)
+    assert facts.chances["false_barge_ins_backchannel"] == [False, True]
+    assert facts.chances["answered_nobody"] == [False, True]
+    assert facts.values["resumed_after_ms"] == pytest.approx([500], abs=2)
+
+
 def test_an_agent_who_stops_for_its_own_echo() -> None:
     moments = [BEGUN, moment(1700, "hears_voice"), moment(2600, "outcome", "cancelled")]
     facts = judged([QUESTION], [(1500, 1800)], moments, echo=ECHO)
@@ -203,6 +213,21 @@ def test_an_agent_who_answers_its_own_echo() -> None:
     moments = [BEGUN, moment(2500, "outcome", "cancelled"), moment(2600, "answer_begins")]
     facts = judged([QUESTION], [(1500, 1800), (3000, 4000)], moments, echo=ECHO)
     assert facts.chances["answered_nobody"] == [True]
+
+
+def test_an_agent_who_talks_to_itself_says_nothing_of_its_times_and_of_the_callers_words() -> None:
+    ready = [{"name": "transcript_ready", "at_ms": 80, "speculative": False}]
+    moments = [
+        BEGUN,
+        moment(1400, "final", "hello", "q0"),
+        moment(2500, "final", "its own words", "q1"),
+        moment(2600, "answer_begins"),
+        moment(4500, "timeline", origin="caller_stopped", moments=ready),
+    ]
+    facts = judged([QUESTION], [(1500, 1800), (3000, 3500), (4000, 4200)], moments, echo=ECHO)
+    assert facts.values["transcript_told_ms"] == pytest.approx([400], abs=1)
+    assert "server_transcript_ready_ms" not in facts.values
+    assert "gap_in_answer_ms" not in facts.values  # the second answer is none to the caller
 
 
 # --- words and times
