@@ -3,7 +3,8 @@
 All times are of the caller's clock, in ms, from recorded samples; `voiced` says what counts as a voice. Pure.
 
     turn           the answer is timed from the caller's last voiced sample to the agent's first one after it. An agent
-                   that is audible in between has cut in; such a turn is not timed.
+                   that is audible in between has cut in; such a turn is not timed. One that begins while the agent has
+                   not been silent for a second (it would not end) is not counted at all.
     interruption   the agent's old answer is what sounds up to the moment when the server begins a new one (the state
                    thinking, or response.created). Where nothing is told, up to the first sound after the interruption
                    that follows a silence. It is missed where the old answer sounds for more than a second after the
@@ -51,6 +52,9 @@ def judge(take: Take) -> Facts:
 
 
 def _turn(said: Said, until: int, evidence: Evidence, facts: Facts) -> None:
+    if any(first < said.voiced_first < last + RATE_HZ for first, last in evidence.voice):
+        facts.say(f"{said.what!r} began while the agent still spoke, and is not counted")
+        return
     early = [first for first, _ in evidence.voice if said.voiced_first < first < said.voiced_last]
     answer = evidence.between(said.voiced_last, until)
     facts.chance("false_cut_ins", bool(early))

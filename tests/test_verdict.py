@@ -72,9 +72,12 @@ def test_who_is_audible_before_the_turn_is_over_has_cut_in_and_is_not_timed() ->
     assert "cut in 2000 ms before the end of 'turn 0'" in facts.sentences
 
 
-def test_the_answer_before_that_still_sounds_is_no_cut_in() -> None:
-    facts = judged([QUESTION, ("turn", 3000, 5000)], [(1500, 3500), (5500, 6000)])
-    assert facts.chances["false_cut_ins"] == [False, False]
+@pytest.mark.parametrize("still", [[(1500, 3500)], [(1500, 2200), (4000, 4400)]])
+def test_a_turn_into_an_answer_that_does_not_end_is_not_counted(still: list[Span]) -> None:
+    facts = judged([QUESTION, ("turn", 3000, 5000)], [*still, (5500, 6000)])
+    assert facts.chances["false_cut_ins"] == [False]
+    assert len(facts.values["voice_to_voice_ms"]) == 1
+    assert any("began while the agent still spoke" in sentence for sentence in facts.sentences)
 
 
 def test_no_answer() -> None:
