@@ -43,7 +43,7 @@ def check(said: dict[str, Any], folder: Path, transport: str) -> None:
     assert said["server_first_token_ms"]["n"] >= 2
     assert said["transcript_told_ms"]["n"] >= 2
     takes = json.loads((folder / f"conversation_{transport}.json").read_text())["takes"]
-    assert any("understood: what time is it" in line for line in takes[0]["words"])
+    assert any("understood: " in line for line in takes[0]["words"])
 
 
 async def test_in_a_room(demo_rooms: System, tmp_path: Path) -> None:
