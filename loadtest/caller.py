@@ -33,6 +33,7 @@ class RealtimeCaller:
 
     `session` is merged into the `session.update` that is sent first (none is sent when nothing is set). `on_event` sees
     every event of the server. `microphone` and `speaker` are a person's, instead of silence between what is said.
+    `api_key` is for servers that want one.
     Raises `CallFailed` and its subclasses, from whatever is awaited when the call fails.
     """
 
@@ -47,6 +48,7 @@ class RealtimeCaller:
         on_event: Callable[[Event], None] | None = None,
         microphone: Microphone | None = None,
         speaker: Speaker | None = None,
+        api_key: str | None = None,
     ) -> None:
         self.url = realtime_url(url, extensions)
         self.recording = Recording()
@@ -54,6 +56,7 @@ class RealtimeCaller:
         self._extensions = extensions
         self._on_event = on_event or (lambda event: None)
         self._microphone, self._speaker = microphone, speaker
+        self._api_key = api_key
         self._mouth = Mouth()
         self._player = Player(self.recording.agent)
         self._exchange = Exchange()
@@ -61,18 +64,19 @@ class RealtimeCaller:
         self._next_frame = asyncio.Event()
         self._stack = AsyncExitStack()
         self._sent_frames = 0
+        self._started_s: float | None = None
 
     # --- lifetime
 
     async def __aenter__(self) -> Self:
         try:
-            self._socket = await self._stack.enter_async_context(connection(self.url))
+            self._socket = await self._stack.enter_async_context(connection(self.url, self._api_key))
             await self._greet()
         except BaseException:
             await self._stack.aclose()
             raise
         self._started_s = time.monotonic()
-        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._speak())]
+        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._speak(self._started_s))]
         return self
 
     async def __aexit__(
@@ -111,7 +115,7 @@ class RealtimeCaller:
     async def say(self, pcm: Pcm) -> None:
         """Speak in real time: int16[n] at 24 kHz. Returns when the last sample was sent. Begins a turn."""
         first_sample = self._sent_frames * FRAME_SAMPLES
-        self._exchange.begin(self._now())
+        self._exchange.begin(self.now())
         self._exchange.asking = True
         voiced = voiced_span(pcm, RATE_HZ)
         self._exchange.asked_at = first_sample + (voiced[1] if voiced else len(pcm))
@@ -126,7 +130,7 @@ class RealtimeCaller:
             await self.send({"type": "response.cancel", "response_id": last.id})
         for cut in self._fall_silent():
             await self.send(cut)
-        self._exchange.begin(self._now())
+        self._exchange.begin(self.now())
         content = [{"type": "input_text", "text": text}]
         message = {"type": "message", "role": "user", "content": content}
         await self.send({"type": "conversation.item.create", "item": message})
@@ -136,7 +140,7 @@ class RealtimeCaller:
         """Wait until the turn is answered and the answer has been heard to its end. Raises `NoAnswer`."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self.while_connected(self._settled())
+                await self.until(self._settled)
         except TimeoutError as late:
             heard = " ".join(self._exchange.heard.values())
             problems = "; ".join(self._exchange.problems)
@@ -150,13 +154,17 @@ class RealtimeCaller:
         """Wait until the answer begins to sound; for callers who interrupt. Raises `NoAnswer`."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self.while_connected(self._sounding())
+                await self.until(self._sounding)
         except TimeoutError as late:
             raise NoAnswer(f"no sound within {timeout_s:g} s") from late
 
     async def while_connected(self, wanted: Awaitable[object]) -> None:
         """Wait for something, but not longer than the call lasts. Raises `CallFailed` when it ends first."""
         await outlast(wanted, self._tasks)
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Wait until it is true; looked at with every frame that is sent. Raises `CallFailed` when the call ends."""
+        await self.while_connected(self._frames_until(true))
 
     async def send(self, event: Event) -> None:
         """Any event of the protocol, for what this class has no word for."""
@@ -172,10 +180,10 @@ class RealtimeCaller:
 
     # --- the call's two tasks
 
-    async def _speak(self) -> None:
+    async def _speak(self, started_s: float) -> None:
         """A frame every 20 ms. The n-th is sent when its last sample would have been recorded; late ones catch up."""
         while True:
-            await asyncio.sleep(self._started_s + (self._sent_frames + 1) * FRAME_S - time.monotonic())
+            await asyncio.sleep(started_s + (self._sent_frames + 1) * FRAME_S - time.monotonic())
             frame = self._frame()
             self.recording.caller.write(self._sent_frames * FRAME_SAMPLES, frame)
             self._sent_frames += 1
@@ -197,7 +205,7 @@ class RealtimeCaller:
             raise why_closed(closed) from closed
 
     async def _receive(self, event: Event) -> None:
-        self._exchange.receive(event, self._now())
+        self._exchange.receive(event, self.now())
         match event["type"]:
             case "response.output_audio.delta" if event["item_id"] not in self._being_cut:
                 self._play(event)
@@ -210,14 +218,14 @@ class RealtimeCaller:
 
     def _play(self, event: Event) -> None:
         pcm = pcm_of(event)
-        first_sample = self._player.receive(self._now(), event["item_id"], pcm)
+        first_sample = self._player.receive(self.now(), event["item_id"], pcm)
         self._exchange.sounds(event["response_id"], first_sample)
         if self._speaker:
             self._speaker.play(pcm)
 
     def _fall_silent(self) -> list[Event]:
         """Stop playing; the truncations that tell the server what was heard."""
-        cuts = self._player.stop(self._now())
+        cuts = self._player.stop(self.now())
         self._being_cut.update(cut.item_id for cut in cuts)
         if self._speaker:
             self._speaker.stop()
@@ -233,16 +241,19 @@ class RealtimeCaller:
 
     # --- waiting
 
-    def _now(self) -> int:
-        return max(0, round((time.monotonic() - self._started_s) * RATE_HZ))
+    def now(self) -> int:
+        """Samples of the call's clock, 24,000 a second, from the microphone's first frame."""
+        return 0 if self._started_s is None else max(0, round((time.monotonic() - self._started_s) * RATE_HZ))
 
-    async def _settled(self) -> None:
-        while not self._exchange.settled(self._now(), self._player.ends_at, "timeline.v1" in self._extensions):
+    async def _frames_until(self, true: Callable[[], bool]) -> None:
+        while not true():
             await self._next_frame.wait()
 
-    async def _sounding(self) -> None:
-        while (last := self._exchange.last) is None or last.first_played is None:
-            await self._next_frame.wait()
+    def _settled(self) -> bool:
+        return self._exchange.settled(self.now(), self._player.ends_at, "timeline.v1" in self._extensions)
+
+    def _sounding(self) -> bool:
+        return (last := self._exchange.last) is not None and last.first_played is not None
 
     def _as_answer(self) -> Answer:
         exchange, last = self._exchange, self._exchange.last

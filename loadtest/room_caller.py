@@ -19,9 +19,9 @@ from loadtest.recording import RATE_HZ, Recording
 from loadtest.room_exchange import RoomExchange
 from loadtest.room_facts import CALL_ID, CHAT, Fact, as_event
 from loadtest.room_line import Joining, RoomLine
-from loadtest.room_sound import ROOM_FRAME_SAMPLES, ROOM_RATE_HZ, Listener, Sender
+from loadtest.room_sound import ROOM_FRAME_SAMPLES, ROOM_RATE_HZ, Doubler, Listener, Sender
 from loadtest.room_ticket import Ticket
-from loadtest.sound import FRAME_SAMPLES, Mouth
+from loadtest.sound import FRAME_SAMPLES, Microphone, Mouth
 from loadtest.voiced import Pcm, voiced_span
 from loadtest.waiting import outlast
 from loadtest.wire import CallFailed, Event, NoAnswer
@@ -35,8 +35,9 @@ class RoomCaller:
 
     `attributes` are set on the caller once it is in the room (with a ticket of the token endpoint, ask for them there).
     `on_event` sees final transcripts, timelines, states and errors under the names that they have on the Realtime
-    socket. With `replacement_s` the call outlives an agent that leaves and is replaced within that time. A `bystander`
-    is somebody else's guest: the agent does not listen to it.
+    socket, `on_fact` all that the agent tells. `microphone` is a person's, instead of silence between what is said. An
+    agent that is not Antiphon's is listened to with `any_agent`. With `replacement_s` the call outlives an agent that
+    leaves and is replaced within that time. A `bystander` is somebody else's guest: the agent does not listen to it.
     Raises `CallFailed` and its subclasses, from whatever is awaited when the call fails.
     """
 
@@ -49,6 +50,9 @@ class RoomCaller:
         agent_timeout_s: float = AGENT_TIMEOUT_S,
         replacement_s: float = 0.0,
         bystander: bool = False,
+        microphone: Microphone | None = None,
+        on_fact: Callable[[Fact], None] | None = None,
+        any_agent: bool = False,
     ) -> None:
         self.recording = Recording()
         self.listener = Listener(self.recording.agent)
@@ -56,7 +60,9 @@ class RoomCaller:
         self._ticket, self._attributes = ticket, dict(attributes or {})
         self._on_event = on_event or (lambda event: None)
         self._agent_timeout_s, self._replacement_s = agent_timeout_s, replacement_s
-        self._bystander = bystander
+        self._bystander, self._any_agent = bystander, any_agent
+        self._microphone, self._double = microphone, Doubler()
+        self._on_fact = on_fact or (lambda fact: None)
         self._mouth = Mouth(ROOM_FRAME_SAMPLES)
         self._sent_frames = 0
         self.said_at = 0  # where in the recording the last `say` begins
@@ -66,7 +72,7 @@ class RoomCaller:
 
     async def __aenter__(self) -> Self:
         sender = Sender("microphone", self._frame)
-        self.line = RoomLine(self._ticket, sender, self.listener, self._receive, self._replacement_s)
+        self.line = RoomLine(self._ticket, sender, self.listener, self._receive, self._replacement_s, self._any_agent)
         try:
             await self.line.join(self._attributes, self._agent_timeout_s, heard=not self._bystander)
         except BaseException:
@@ -175,9 +181,13 @@ class RoomCaller:
 
     def _frame(self) -> Pcm:
         """The next 20 ms of the microphone, recorded as they are sent: int16[960] at 48 kHz."""
-        frame = self._mouth.frame()
-        # What the caller says was made from 24 kHz, so that every second sample is all there is to it.
-        self.recording.caller.write(self._sent_frames * FRAME_SAMPLES, frame[::2])
+        if self._microphone and self._mouth.finished.is_set():
+            recorded = self._microphone.frame()
+            frame = self._double(recorded)
+        else:
+            frame = self._mouth.frame()
+            recorded = frame[::2]  # it was made from 24 kHz, so that every second sample is all there is to it
+        self.recording.caller.write(self._sent_frames * FRAME_SAMPLES, recorded)
         self._sent_frames += 1
         self._next_frame.set()
         self._next_frame = asyncio.Event()
@@ -185,6 +195,7 @@ class RoomCaller:
 
     def _receive(self, fact: Fact) -> None:
         self.exchange.receive(fact, self.now())
+        self._on_fact(fact)
         if event := as_event(fact):
             self._on_event(event)
 

@@ -1,7 +1,7 @@
 """A caller's line into a LiveKit room: joining it, finding the agent there, hearing it, and noticing when it is gone.
 
-The agent is a participant of kind AGENT that names itself in `antiphon.agent`; nobody else is listened to. Of two the
-newer counts: a new one comes where one has died, and LiveKit notices the death late.
+The agent is a participant of kind AGENT that names itself in `antiphon.agent`; nobody else is listened to, unless any
+agent will do. Of two the newer counts: a new one comes where one has died, and LiveKit notices the death late.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import Any
 
 from livekit import rtc
 
-from loadtest.room_facts import AGENT, AGENT_STATE, ERROR, Fact, read_packet, read_refusal
+from loadtest.room_facts import AGENT, AGENT_STATE, ERROR, Fact, StateChanged, read_packet, read_refusal
 from loadtest.room_sound import Listener, Sender
 from loadtest.room_streams import TextStreams
 from loadtest.room_ticket import Ticket
@@ -46,7 +46,13 @@ class RoomLine:
     """
 
     def __init__(
-        self, ticket: Ticket, sender: Sender, listener: Listener, receive: Callable[[Fact], None], replacement_s: float
+        self,
+        ticket: Ticket,
+        sender: Sender,
+        listener: Listener,
+        receive: Callable[[Fact], None],
+        replacement_s: float,
+        any_agent: bool = False,
     ) -> None:
         self.joining = Joining()
         self.room = rtc.Room()
@@ -55,6 +61,7 @@ class RoomLine:
         self.track: rtc.RemoteAudioTrack | None = None
         self._ticket, self._sender, self._listener = ticket, sender, listener
         self._receive, self._replacement_s = receive, replacement_s
+        self._any_agent, self._told_state = any_agent, ""
         self._streams = TextStreams(self.room, receive)
         self._tasks: set[asyncio.Task[None]] = set()
         self._hearing: dict[str, asyncio.Task[None]] = {}  # by the track's sid
@@ -154,13 +161,21 @@ class RoomLine:
         if error := participant.attributes.get(ERROR):
             self._fail(read_refusal(error))
         if AGENT not in participant.attributes:
-            return  # an agent of somebody else, or not yet known as ours
+            if not self._any_agent:
+                return  # an agent of somebody else, or not yet known as ours
+            self._note_state(participant.attributes.get(AGENT_STATE, ""))
         self.agent = participant
         self.joining.agent_seen_ms = self.joining.agent_seen_ms or self._since_ms()
         for publication in participant.track_publications.values():
             if isinstance(publication.track, rtc.RemoteAudioTrack) and publication.sid not in self._hearing:
                 self._listen_to(publication.sid, publication.track)
         self._changed.set()
+
+    def _note_state(self, state: str) -> None:
+        """Agents of others tell their state in an attribute only."""
+        if state and state != self._told_state:
+            self._told_state = state
+            self._receive(StateChanged(state))
 
     def _listen_to(self, sid: str, track: rtc.RemoteAudioTrack) -> None:
         self.joining.track_subscribed_ms = self.joining.track_subscribed_ms or self._since_ms()

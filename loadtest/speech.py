@@ -45,8 +45,13 @@ def sentences(folder: Path | None, config: Path) -> list[Path]:
             raise CallFailed(f"{folder}: there are no WAV files in it")
         return found
     settings = resolved_settings(config)
-    people = [] if json.loads(settings)["asr"]["engine"] == "synthetic" else sorted(RECORDINGS.glob("spk*.wav"))
-    return people or [_said(text, settings) for text in TEXTS]
+    people = [] if hears_only_tones(settings) else sorted(RECORDINGS.glob("spk*.wav"))
+    return people or [said(text, settings) for text in TEXTS]
+
+
+def hears_only_tones(settings: str) -> bool:
+    """Does a server with these settings (`resolved_settings`) not know what a person's words are?"""
+    return bool(json.loads(settings)["asr"]["engine"] == "synthetic")
 
 
 @functools.cache
@@ -56,8 +61,9 @@ def resolved_settings(config: Path) -> str:
     return run_module("serve_app.cli", "check-config", str(config), "--json", timeout_s=CHECK_TIMEOUT_S)
 
 
-def _said(text: str, settings: str) -> Path:
-    """Made once and kept; another voice says it anew."""
+def said(text: str, settings: str) -> Path:
+    """A WAV file of these words in the voice of these settings (`resolved_settings`). Made once and kept; another voice
+    says it anew. Raises CallFailed."""
     voice = json.dumps([json.loads(settings)[section] for section in ("tts", "models")], sort_keys=True)
     key = hashlib.sha256(f"{text}\n{voice}".encode()).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -25,18 +25,29 @@ QUIETEST_SPEECH_DB = -55.0
 
 def voiced_span(pcm: Pcm, rate_hz: int) -> tuple[int, int] | None:
     """int16[n] -> (first, last) voiced sample, both inclusive; None when there is no voice."""
+    stretches = voiced_stretches(pcm, rate_hz)
+    return (stretches[0][0], stretches[-1][1]) if stretches else None
+
+
+def voiced_stretches(pcm: Pcm, rate_hz: int) -> list[tuple[int, int]]:
+    """int16[n] -> (first, last) voiced sample, both inclusive, of every run of voiced windows."""
     size = rate_hz * WINDOW_MS // 1000
     levels = _levels(pcm, size)
     threshold = _threshold(levels)
     if threshold is None:
-        return None
-    windows = np.flatnonzero(_without_clicks(levels >= threshold))
-    if not len(windows):
-        return None
+        return []
     amplitude = 32768.0 * 10 ** (threshold / 20)
-    first, last = int(windows[0]) * size, int(windows[-1]) * size
-    reached = (np.flatnonzero(np.abs(pcm[at : at + size].astype(np.int32)) >= amplitude) for at in (first, last))
-    return first + int(next(reached)[0]), last + int(next(reached)[-1])
+    runs = _runs(_without_clicks(levels >= threshold))
+    return [
+        (_reached(pcm, start, size, amplitude)[0], _reached(pcm, end - 1, size, amplitude)[-1]) for start, end in runs
+    ]
+
+
+def _reached(pcm: Pcm, window: int, size: int, amplitude: float) -> list[int]:
+    """The samples of a window that are as loud as that."""
+    first = window * size
+    loud = np.abs(pcm[first : first + size].astype(np.int32)) >= amplitude
+    return [first + int(at) for at in np.flatnonzero(loud)]
 
 
 def _levels(pcm: Pcm, size: int) -> NDArray[np.float64]:
@@ -58,8 +69,13 @@ def _threshold(levels: NDArray[np.float64]) -> float | None:
 
 
 def _without_clicks(voiced: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], voiced, [False])).astype(np.int8)))
-    for start, end in edges.reshape(-1, 2):
+    for start, end in _runs(voiced):
         if end - start < SHORTEST_RUN:
             voiced[start:end] = False
     return voiced
+
+
+def _runs(voiced: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """(first, end) of every run of voiced windows."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], voiced, [False])).astype(np.int8)))
+    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]

@@ -62,19 +62,20 @@ def is_here(url: str) -> bool:
 
 
 @asynccontextmanager
-async def connection(url: str) -> AsyncIterator[ClientConnection]:
+async def connection(url: str, api_key: str | None = None) -> AsyncIterator[ClientConnection]:
     """An open WebSocket; closed at the end. Raises `NobodyThere` or `Busy`."""
-    socket = await _open(url)
+    socket = await _open(url, api_key)
     try:
         yield socket
     finally:
         await socket.close()
 
 
-async def _open(url: str) -> ClientConnection:
+async def _open(url: str, api_key: str | None) -> ClientConnection:
     try:
         return await connect(
             url,
+            additional_headers={"Authorization": f"Bearer {api_key}"} if api_key else None,
             compression=None,  # base64 of sound does not get smaller
             proxy=None if is_here(url) else True,
             max_size=MAX_EVENT_BYTES,

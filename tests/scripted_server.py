@@ -29,6 +29,8 @@ class ScriptedServer:
     def __init__(self, answer_s: float = 0.4, status: str = "completed") -> None:
         self.answer_s, self.status = answer_s, status
         self.received: list[dict[str, Any]] = []
+        self.addressed: list[str] = []
+        self.keys_shown: list[str] = []
         self.url = ""
 
     @asynccontextmanager
@@ -43,6 +45,9 @@ class ScriptedServer:
 
     async def _call(self, socket: ServerConnection) -> None:
         self._socket, self._turn, self._quiet_s, self._voiced = socket, 0, 0.0, False
+        if request := socket.request:
+            self.addressed.append(request.path)
+            self.keys_shown += request.headers.get_all("Authorization")
         try:
             await self._send("session.created", session={"type": "realtime"})
             async for message in socket:

@@ -5,8 +5,9 @@ import pytest
 
 from loadtest.chirp import chirp, delay_ms
 from loadtest.recording import RATE_HZ, Track
-from loadtest.room_sound import FrameClock, Listener
+from loadtest.room_sound import ROOM_RATE_HZ, TAPS, Doubler, FrameClock, Listener
 from loadtest.voiced import Pcm
+from tests.scripted_server import tone
 
 FRAME_S = 0.01
 
@@ -96,3 +97,18 @@ def test_a_chirp_is_found_to_the_sample(delay: int, noise: float) -> None:
 @pytest.mark.parametrize("received", [np.zeros(12_000, np.int16), sound(0.5), np.zeros(10, np.int16), -chirp()])
 def test_what_is_no_chirp_is_not_found(received: Pcm) -> None:
     assert delay_ms(chirp(), received) is None
+
+
+# --- a microphone at another rate
+
+
+@pytest.mark.parametrize("hz", [200, 3000, 8000])
+def test_twice_as_many_samples_are_the_same_sound_a_little_later(hz: int) -> None:
+    double = Doubler()
+    single = tone(0.2, hz)
+    doubled = np.concatenate([double(part) for part in np.split(single, 10)])
+    assert len(doubled) == 2 * len(single)
+    assert np.array_equal(doubled[TAPS::2], single[: -TAPS // 2])
+    steady = doubled[2 * TAPS :] * np.hanning(len(doubled) - 2 * TAPS)
+    spectrum, at_hz = np.abs(np.fft.rfft(steady)), np.fft.rfftfreq(len(steady), 1 / ROOM_RATE_HZ)
+    assert spectrum[at_hz > 12_500].max() < spectrum.max() / 200  # nothing is heard that was not there

@@ -1,0 +1,144 @@
+"""A conversation with a running voice agent, played from a script of cases, kept, and measured from its recordings.
+
+python -m loadtest.conversation [--transport room|socket] [--only NAME,…] [--repeat N] [--out reports/]
+
+    --url URL                     an Antiphon server that runs; else `antiphon up CONFIG` is started for the run
+    --livekit-url URL --token T   the room of this token, with any LiveKit agent in it; each case joins it anew
+    --livekit-url URL --agent A   any LiveKit agent of this name, called into a new room for each case (needs
+                                  LIVEKIT_API_KEY and LIVEKIT_API_SECRET)
+    --realtime-url URL            any server of the OpenAI Realtime protocol
+
+Each case is a call of its own (`loadtest/conversation.yaml`; `--cases` for others). Prints a table of what was
+measured, saves JSON, a picture and one page of HTML to look at and to listen to, keeps all recordings, and ends with
+one line of JSON, a key a row. No time makes it fail.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from loadtest.conversation_report import write
+from loadtest.lines import Target, opened
+from loadtest.repertoire import Repertoire
+from loadtest.room_ticket import Keys, Ticket, fresh
+from loadtest.scenes import Scenes
+from loadtest.script import OWN_CASES, Script, read_script
+from loadtest.server import free_port, started, started_with_rooms
+from loadtest.speech import resolved_settings
+from loadtest.stage import Stage
+from loadtest.take import Scene, Take
+from loadtest.verdict import judge
+from loadtest.wire import CallFailed
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m loadtest.conversation", description=(__doc__ or "").split("\n")[0])
+    whom = parser.add_argument_group("whom to call")
+    whom.add_argument("--url", help="an Antiphon server that runs already; else one is started")
+    whom.add_argument("--transport", choices=("room", "socket"), default="room", help="the way to it (%(default)s)")
+    whom.add_argument("--livekit-url", metavar="URL", help="a LiveKit server, with --token or --agent")
+    whom.add_argument("--token", help="for a room with an agent in it, anybody's")
+    whom.add_argument("--agent", metavar="NAME", help="call this agent, anybody's, by LIVEKIT_API_KEY and …_SECRET")
+    whom.add_argument("--realtime-url", metavar="URL", help="any server of the OpenAI Realtime protocol")
+    whom.add_argument("--api-key", help="where the server wants one")
+    what = parser.add_argument_group("what to play")
+    what.add_argument("--cases", type=Path, metavar="FILE", default=OWN_CASES, help="(the ones that come with this)")
+    what.add_argument("--only", metavar="NAME,…", default="", help="these cases")
+    what.add_argument("--list", action="store_true", help="name the cases, and call nobody")
+    what.add_argument("--repeat", type=_positive, metavar="N", default=1, help="all of it, N times (%(default)s)")
+    what.add_argument("--seed", type=int, default=1, help="decides what is drawn (%(default)s)")
+    what.add_argument("--speech", type=Path, metavar="DIR", help="recordings to say, in place of the usual ones")
+    config = "whose voice says what is not recorded, and what is started without --url (%(default)s)"
+    what.add_argument("--config", type=Path, default=Path("configs/local.yaml"), help=config)
+    parser.add_argument("--transcribe", metavar="CMD", help="prints the words of the WAV file whose name it is given")
+    parser.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="(%(default)s)")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, not {text!r}")
+    return int(text)
+
+
+@contextmanager
+def _target(args: argparse.Namespace) -> Iterator[Target]:
+    """Raises CallFailed."""
+    if args.realtime_url:
+        yield Target("socket", args.realtime_url, args.api_key, foreign=True)
+    elif args.livekit_url:
+        yield _somebodys_room(args)
+    elif args.url:
+        yield Target(args.transport, args.url, args.api_key)
+    elif args.transport == "socket":
+        with started(args.config) as url:
+            yield Target("socket", url)
+    else:
+        livekit = json.loads(resolved_settings(args.config))["livekit"]
+        own = None
+        if livekit["url"] is None:
+            own = Keys(f"ws://127.0.0.1:{free_port()}", fresh("key"), secrets.token_hex(32))
+        with started_with_rooms(args.config, own, {}) as url:
+            yield Target("room", url, livekit.get("token_api_key"))
+
+
+def _somebodys_room(args: argparse.Namespace) -> Target:
+    if args.token:
+        return Target("room", ticket=Ticket(args.livekit_url, args.token))
+    key, secret = (os.environ.get(f"LIVEKIT_API_{name}", "") for name in ("KEY", "SECRET"))
+    if not (args.agent and key and secret):
+        raise CallFailed("--livekit-url wants --token, or --agent with LIVEKIT_API_KEY and LIVEKIT_API_SECRET set")
+    return Target("room", keys=Keys(args.livekit_url, key, secret), agent=args.agent)
+
+
+async def played(target: Target, scenes: Sequence[Scene]) -> list[Take]:
+    """Each in a call of its own, one after another. A call that cannot be made is a take that failed."""
+    return [await _play(target, scene) for scene in scenes]
+
+
+async def _play(target: Target, scene: Scene) -> Take:
+    mixer = scene.mixer()
+    try:
+        async with opened(target, mixer) as line:
+            take = await Stage(scene, line, mixer).play()
+    except CallFailed as failed:
+        take = Take(scene.case, scene.repeat, failed=str(failed))
+    for sentence in judge(take).sentences:
+        print(f"{take.name:<20} {sentence}", flush=True)
+    return take
+
+
+def _list(script: Script) -> None:
+    for case in script.cases:
+        print(f"{case.name:<20} {case.about}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 1 where no call could be played, 2 where there is no server, speech or script; a time never decides."""
+    args = _parser().parse_args(argv)
+    try:
+        script = read_script(args.cases)
+        cases = script.only([name for name in args.only.split(",") if name])
+        if args.list:
+            _list(script)
+            return 0
+        scenes = list(Scenes(cases, args.repeat, args.seed).made(Repertoire(args.speech, args.config)))
+        with _target(args) as target:
+            takes = asyncio.run(played(target, scenes))
+        print(json.dumps(write(args.out, target.transport, takes, args.transcribe)), flush=True)
+    except CallFailed as wrong:
+        print(f"loadtest.conversation: {wrong}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0 if any(take.said for take in takes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

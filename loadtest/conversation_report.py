@@ -1,0 +1,93 @@
+"""What stays of a conversation: a table, JSON, a picture, a page, and every recording."""
+
+import json
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from loadtest.facts import Facts, Spoken
+from loadtest.page import render, stereo, transcript
+from loadtest.report import machine
+from loadtest.room_bench import Findings, draw
+from loadtest.rows import as_message, gathered, rows_of, table
+from loadtest.strip import draw_strip
+from loadtest.take import Take
+from loadtest.verdict import judge
+from loadtest.wav import write_wav
+
+TRANSCRIBE_S = 300.0
+NOTE = "*: the server's own word, from its timelines; all else is measured at the client, in ms"
+DRAWN = ("voice_to_voice_ms", "interruption_answered_ms", "barge_in_ms", "first_partial_ms")
+
+
+def write(folder: Path, transport: str, takes: Sequence[Take], transcribe: str | None) -> dict[str, Any]:
+    """Print the table, save `conversation_TRANSPORT.json`, `.png` and `.html`, and beside them a folder of recordings
+    and strips. Returns what the last line says."""
+    stem = folder / f"conversation_{transport}"
+    judged = [(take, judge(take)) for take in takes]
+    _keep(stem, takes)
+    facts = [fact for _, fact in judged]
+    values = gathered(facts, _heard(stem, judged, transcribe) if transcribe else None)
+    values_kept = {name: known for name, known in values.items() if not name.startswith("frame_")}  # 50 a second
+    rows = rows_of(facts, values)
+    shown = f"{table(rows)}\n\n{NOTE}"
+    print(f"\n{shown}")
+    result = {**as_message(rows), "cases": len(takes), "failed": sum(bool(take.failed) for take in takes)}
+    result |= {"transport": transport, "machine": machine()}
+    details = [_details(take, fact) for take, fact in judged]
+    text = json.dumps({**result, "values": values_kept, "takes": details}, indent=1)
+    stem.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+    title = f"A conversation over a {transport}"
+    stem.with_suffix(".html").write_text(render(title, f"{machine()}\n\n{shown}", judged), encoding="utf-8")
+    try:
+        draw(stem.with_suffix(".png"), _picture(title, values))
+    except ImportError:
+        print("no picture: pip install 'antiphon[bench]'")
+    print(f"listen to it: {stem.with_suffix('.html')}")
+    return result
+
+
+def _keep(stem: Path, takes: Sequence[Take]) -> None:
+    stem.mkdir(parents=True, exist_ok=True)
+    for take in takes:
+        write_wav(stem / f"{take.name}.wav", stereo(take))
+        (stem / f"{take.name}.svg").write_text(draw_strip(take), encoding="utf-8")
+
+
+def _details(take: Take, facts: Facts) -> dict[str, Any]:
+    return {
+        "name": take.name,
+        "good": facts.good and not take.failed,
+        "verdict": facts.sentences,
+        "words": transcript(take),
+        "values": {name: values for name, values in facts.values.items() if not name.startswith("frame_")},
+        "chances": facts.chances,
+        "failed": take.failed,
+    }
+
+
+def _picture(title: str, values: Mapping[str, Sequence[float]]) -> Findings:
+    drawn = {name: list(values[name]) for name in DRAWN if values[name]}
+    return Findings("conversation", title, one_scale=True, values=drawn)
+
+
+def _heard(stem: Path, judged: Sequence[tuple[Take, Facts]], command: str) -> dict[Spoken, str]:
+    """What the command makes of the sound of each interrupted answer; nothing of those where it fails."""
+    heard: dict[Spoken, str] = {}
+    for take, facts in judged:
+        for number, spoken in enumerate(answer for answer in facts.spoken if not answer.whole):
+            path = stem / f"{take.name}_heard_{number + 1}.wav"
+            write_wav(path, take.agent[spoken.first : spoken.last + 1])
+            try:
+                heard[spoken] = _transcribed(command, path)
+            except (OSError, subprocess.SubprocessError) as failed:
+                print(f"{path} was not transcribed: {failed}")
+    return heard
+
+
+def _transcribed(command: str, path: Path) -> str:
+    words = [*shlex.split(command), str(path)]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, encoding="utf-8", check=True, timeout=TRANSCRIBE_S)
+    return done.stdout.strip()
