@@ -130,32 +130,32 @@ class Microphone:
         self._push = push
         self._last_s = time.monotonic()
         self._silence = np.zeros(frame_samples(SPEECH_RATE_HZ), np.int16)
-        self._stream: rtc.AudioStream | None = None
         self._listening: asyncio.Task[None] | None = None
         self.cleaner: Cleaner | None = None
 
     async def listen(self, track: rtc.Track) -> None:
         """From now on this track."""
         await self.unlisten()
-        self._stream = rtc.AudioStream(
-            track, sample_rate=SPEECH_RATE_HZ, num_channels=1, frame_size_ms=FRAME_MS, capacity=HEARD_LIMIT
-        )
-        self._listening = asyncio.create_task(self._listen(self._stream))
+        self._listening = asyncio.create_task(self._listen(track))
 
     async def unlisten(self) -> None:
-        """The track is gone."""
-        stream, listening, self._stream, self._listening = self._stream, self._listening, None, None
-        if stream is not None:
-            await stream.aclose()
+        """The track is gone. Whoever waits for this may be cancelled: the listening ends all the same."""
+        listening, self._listening = self._listening, None
         if listening is not None:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
 
-    async def _listen(self, stream: rtc.AudioStream) -> None:
-        async for event in stream:
-            pcm = np.frombuffer(event.frame.data, np.int16)
-            self._push(pcm if self.cleaner is None else self.cleaner.heard(pcm))
-            self._last_s = time.monotonic()
+    async def _listen(self, track: rtc.Track) -> None:
+        stream = rtc.AudioStream(
+            track, sample_rate=SPEECH_RATE_HZ, num_channels=1, frame_size_ms=FRAME_MS, capacity=HEARD_LIMIT
+        )
+        try:
+            async for event in stream:
+                pcm = np.frombuffer(event.frame.data, np.int16)
+                self._push(pcm if self.cleaner is None else self.cleaner.heard(pcm))
+                self._last_s = time.monotonic()
+        finally:
+            await stream.aclose()
 
     def strike(self) -> None:
         """20 ms have passed."""
