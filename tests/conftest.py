@@ -4,6 +4,7 @@ Where no LiveKit server can be had those tests fail, unless the person says that
 """
 
 import os
+import signal
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from loadtest.room_ticket import Keys
 from serve_app.livekit_server.binary import NoLiveKitServer, obtain
 from serve_app.livekit_server.local import LocalLiveKit
 from tests.system import ROOMS_OFF, ROOT, System, running
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""Where these tests are a background job of a script, they and all that they start would be deaf to Ctrl-C."""
 
 NEED_IT = (ROOT / "tests" / "live", ROOT / "tests" / "browser")
 

@@ -40,7 +40,8 @@ def test_a_server_that_dies_is_started_again_and_ends_with_its_keeper(livekit_pr
         until(lambda: server.pid not in (None, first) and server.answers(), "another server")
         second = server.pid
         assert second is not None
-        assert said == ["the LiveKit server is started again: it ended with status -9"]
+        [again] = said  # its last words may follow
+        assert again.startswith("the LiveKit server is started again: it ended with status -9")
         assert not keeper.gave_up
     assert not lives(second)
     assert not server.answers()
