@@ -204,15 +204,24 @@ async def until(true: Callable[[], bool | Awaitable[bool]], what: str, patience_
 
 
 @asynccontextmanager
-async def caller(keys: Keys, room: str) -> AsyncIterator[rtc.Room]:
-    """Somebody in a room, who listens to nothing; with them the room ends."""
+async def person(keys: Keys, room: str) -> AsyncIterator[rtc.Room]:
+    """Somebody in a room, who listens to nothing."""
     ticket, there = keys.ticket(room), rtc.Room()
     await there.connect(ticket.url, ticket.token, rtc.RoomOptions(auto_subscribe=False, single_peer_connection=False))
     try:
         yield there
     finally:
         await there.disconnect()
-        await delete(keys, room)  # the server is slow to notice that somebody left who came just now
+
+
+@asynccontextmanager
+async def caller(keys: Keys, room: str) -> AsyncIterator[rtc.Room]:
+    """The same; with them the room ends: the server is slow to notice that somebody left who came just now."""
+    try:
+        async with person(keys, room) as there:
+            yield there
+    finally:
+        await delete(keys, room)
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from livekit import api, rtc
+from livekit import api
 
 from loadtest.room_ticket import Keys, fresh
 from serve_app.livekit_server.binary import obtain
@@ -30,6 +30,7 @@ from tests.agents_kit import (
     livekit_api,
     met,
     options,
+    person,
     replica,
     until,
 )
@@ -152,17 +153,6 @@ async def test_whoever_was_refused_gets_no_other_agent_and_whoever_comes_anew_do
             await until(lambda: len(keeper._roll.answered(room)) == 2, "the news of it")
             await sweeps(keeper)
             assert len(ends) == 2
-
-
-@asynccontextmanager
-async def person(keys: Keys, room: str) -> AsyncIterator[rtc.Room]:
-    """One more in a room."""
-    ticket, there = keys.ticket(room), rtc.Room()
-    await there.connect(ticket.url, ticket.token, rtc.RoomOptions(auto_subscribe=False, single_peer_connection=False))
-    try:
-        yield there
-    finally:
-        await there.disconnect()
 
 
 async def test_a_claim_during_a_round_keeps_a_second_agent_away(livekit_keys: Keys) -> None:
