@@ -6,6 +6,7 @@ then "go" for the turns; at the end of its input its callers leave. It tells in 
 """
 
 import asyncio
+import gc
 import json
 import random
 import sys
@@ -102,7 +103,13 @@ async def caller_process(
 # --- inside
 
 
+THREAD_SWITCH_S = 0.0005
+"""The native side's threads hand over every frame; at Python's 5 ms they would be late for nothing but this program."""
+
+
 async def _main() -> None:
+    sys.setswitchinterval(THREAD_SWITCH_S)
+    gc.freeze()  # a full collection of what is there for good takes 50 ms
     lines = asyncio.StreamReader(limit=LINE_BYTES)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     job = json.loads(await lines.readline())

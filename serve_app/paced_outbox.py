@@ -2,7 +2,8 @@
 
 Two lanes lead out. What is said, and the events of the answer that say it, keep their order in the sound lane: its
 front is what the caller hears now, so words are told as they begin to sound and the answer is finished when it was
-played. All other events go past it at once.
+played. All other events go past it at once. The transport asks for frames a little ahead; on a pause it gives back
+what it has not sent, and the lane begins with that when it goes on.
 """
 
 from collections import deque
@@ -21,6 +22,7 @@ from serve_app.conversation.messages import (
     Event,
     ItemAdded,
     ItemDone,
+    Pauser,
     ToolArguments,
 )
 from serve_app.outbox import EVENT_LIMIT, Outbox, Sound
@@ -29,6 +31,14 @@ from serve_app.transports.base import PacedTransport
 AHEAD_S = 10
 """Seconds of sound that may wait. Models are faster than speech, so what is being heard is mostly made to its end,
 and its words can be placed exactly when the caller stops it."""
+HURRY_FRAMES = 2
+"""Sound that is worth breaking a silence for: a transport that asks ahead has enough of it."""
+ASKED_FRAMES = 8
+"""Frames remembered after they were asked for: more than any transport asks ahead."""
+HURRY_FRAMES = 2
+"""Sound that is worth breaking a silence for: a transport that asks ahead has enough of it."""
+ASKED_FRAMES = 8
+"""Frames remembered after they were asked for: more than any transport asks ahead."""
 
 
 def _sounds(event: Event) -> bool:
@@ -48,6 +58,8 @@ class PacedOutbox(Outbox):
         self._limit = AHEAD_S * transport.rate_hz
         self._lane_samples = 0
         self._used = 0  # samples of the lane's first sound that were sent already
+        self._asked: deque[list[Sound]] = deque(maxlen=ASKED_FRAMES)
+        self._paced = transport
         transport.speak_from(self.next_frame)
 
     def tell(self, event: Event) -> None:
@@ -61,44 +73,84 @@ class PacedOutbox(Outbox):
     async def play(self, pcm: Pcm, item: MessageItem, on_sent: Callable[[], None] | None = None) -> None:
         while not self._room.is_set():
             await self._room.wait()
+        silent = self._lane_samples < HURRY_FRAMES * self._frame
         self._lane.append(Sound(pcm, item, on_sent))
         self._sounds += 1
         self._lane_samples += len(pcm)
         if self._lane_samples >= self._limit:
             self._room.clear()
         self._idle.clear()
+        if silent and self._lane_samples >= HURRY_FRAMES * self._frame and not self._pausers:
+            self._paced.hurry()
+
+    def pause(self, by: Pauser = "voice") -> None:
+        super().pause(by)
+        self._take_back()
+
+    def resume(self, by: Pauser = "voice") -> None:
+        super().resume(by)
+        if self._sounds and not self._pausers:
+            self._paced.hurry()
 
     def next_frame(self) -> Pcm | None:
         """The 20 ms that sound next, int16[rate / 50]; None for silence. Events that come before it are let go."""
         if self._pausers or not self._lane:
             return None
-        parts: list[Pcm] = []
+        parts: list[Sound] = []
         wanted = self._frame
         while self._lane and wanted:
             entry = self._lane[0]
             if isinstance(entry, Sound):
                 parts.append(part := self._take(entry, wanted))
-                wanted -= len(part)
+                wanted -= len(part.pcm)
             elif parts:  # it comes after the sound of this frame
                 break
             else:
                 self._push(self._lane.popleft())
         self._note_progress()
-        if wanted and parts:
-            parts.append(np.zeros(wanted, np.int16))
-        return np.concatenate(parts) if len(parts) > 1 else next(iter(parts), None)
+        if not parts:
+            return None
+        self._asked.append(parts)
+        pieces = [part.pcm for part in parts]
+        if wanted:
+            pieces.append(np.zeros(wanted, np.int16))
+        return np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
 
-    def _take(self, sound: Sound, wanted: int) -> Pcm:
+    def _take(self, sound: Sound, wanted: int) -> Sound:
         if not self._used and sound.on_sent is not None:
             sound.on_sent()
-        part = sound.pcm[self._used : self._used + wanted]
-        self._used += len(part)
-        self._lane_samples -= len(part)
+        part = Sound(sound.pcm[self._used : self._used + wanted], sound.item)
+        self._used += len(part.pcm)
+        self._lane_samples -= len(part.pcm)
         if self._used >= len(sound.pcm):
             self._lane.popleft()
             self._used = 0
             self._sounds -= 1
         return part
+
+    def _take_back(self) -> None:
+        """What the transport had not sent yet is what the lane begins with again."""
+        unsent = self._paced.take_back()
+        if unsent and self._used:  # the rest of it becomes a sound of its own
+            begun = self._lane.popleft()
+            assert isinstance(begun, Sound)
+            self._lane.appendleft(Sound(begun.pcm[self._used :], begun.item))
+            self._used = 0
+        while unsent > 0 and self._asked:
+            parts = self._asked.pop()
+            unsent -= self._frame - sum(len(part.pcm) for part in parts)  # the last frame's end may have been silence
+            for part in reversed(parts):
+                if unsent > 0:
+                    self._put_back(part, unsent)
+                    unsent -= len(part.pcm)
+
+    def _put_back(self, part: Sound, samples: int) -> None:
+        """The end of it, at most so many samples."""
+        pcm = part.pcm[-samples:]
+        self._lane.appendleft(Sound(pcm, part.item))
+        self._lane_samples += len(pcm)
+        self._sounds += 1
+        self._idle.clear()
 
     def _note_progress(self) -> None:
         if self._lane_samples < self._limit:
@@ -107,6 +159,7 @@ class PacedOutbox(Outbox):
             self._changed.set()  # `run` finds out that all was sent
 
     def drop_sound(self) -> int:
+        self._take_back()
         dropped, self._lane_samples, self._used, self._sounds = self._lane_samples, 0, 0, 0
         lane, self._lane = self._lane, deque()
         for entry in lane:

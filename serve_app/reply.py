@@ -245,10 +245,11 @@ class Reply:
 
     async def _played_out(self) -> None:
         """Wait until the caller's side has played what it was given."""
-        transport = self._stage.transport
-        await self._stage.outbox.sent()
-        while left := transport.unplayed():  # noqa: ASYNC110  the caller's clock has no event
+        transport, outbox = self._stage.transport, self._stage.outbox
+        await outbox.sent()
+        while left := transport.unplayed():
             await asyncio.sleep(left / transport.rate_hz)
+            await outbox.sent()  # a pause meanwhile has taken some of it back
         if self._given_samples:
             self._stamp("agent_stopped")
 

@@ -31,7 +31,7 @@ from serve_app.remotes import Remote
 from serve_app.rooms.desk import RoomDesk
 from serve_app.rooms.keeper import RoomKeeper
 from serve_app.settings import Settings
-from serve_app.transports.livekit_audio import Speaker
+from serve_app.transports.livekit_speaker import Speaker
 from tests.call_kit import synthetic_asr, synthetic_llm, synthetic_tts, synthetic_turn
 
 PATIENCE_S = 20.0

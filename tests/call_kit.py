@@ -138,18 +138,28 @@ class TestLine:
 
 
 class PacedLine(TestLine):
-    """The same with a clock of its own: it asks for each frame, as a room does."""
+    """The same with a clock of its own: it asks for each frame, as a room does. `unsent` of the last samples that it
+    asked for wait for their time, until they are taken back."""
 
-    def __init__(self, speed: float) -> None:
+    def __init__(self, speed: float = 1.0) -> None:
         super().__init__(speed)
         self.frames: list[Pcm] = []
-        self._next_frame: Callable[[], Pcm | None] = lambda: None
+        self.next_frame: Callable[[], Pcm | None] = lambda: None
+        self.unsent = 0
+        self.hurried = 0
 
     def speak_from(self, next_frame: Callable[[], Pcm | None]) -> None:
-        self._next_frame = next_frame
+        self.next_frame = next_frame
+
+    def hurry(self) -> None:
+        self.hurried += 1
+
+    def take_back(self) -> int:
+        unsent, self.unsent = self.unsent, 0
+        return unsent
 
     def strike(self) -> None:
-        if (frame := self._next_frame()) is not None:
+        if (frame := self.next_frame()) is not None:
             self.frames.append(frame)
 
     async def strike_for_ever(self) -> None:

@@ -11,15 +11,13 @@ from deployments.audio import Resampler, frame_samples
 from deployments.contracts import SPEECH_RATE_HZ, Pcm
 from loadtest.room_ticket import Keys, fresh
 from serve_app.transports.livekit_audio import (
-    FRAME_S,
     MOST_BEHIND,
     QUIET_S,
-    ROOM_RATE_HZ,
     Cleaner,
     Metronome,
     Microphone,
-    Speaker,
 )
+from serve_app.transports.livekit_speaker import FRAME_S, ROOM_RATE_HZ, Speaker
 from tests.agents_kit import caller, ended, until
 
 pytestmark = pytest.mark.timeout(60)
@@ -99,38 +97,84 @@ async def test_one_call_that_breaks_does_not_silence_the_others(caplog: pytest.L
     assert "the sound of a call broke" in caplog.text
 
 
-async def test_strokes_follow_a_moment_that_they_are_aligned_with() -> None:
-    metronome, strokes = Metronome(), list[float]()
-    metronome.add("one", lambda: strokes.append(time.monotonic()))
-    async with beating(metronome):
-        await until(lambda: len(strokes) >= 3, "strokes")
-        for later_s in (0.004, 0.009, 0.016):
-            await asyncio.sleep(strokes[-1] + later_s - time.monotonic())
-            aligned_s, before = time.monotonic(), len(strokes)
-            metronome.align()
-            await until(lambda before=before: len(strokes) >= before + 30, "strokes")  # type: ignore[misc]
-            # The first may still come at its old time. A busy machine strikes late, never early.
-            assert min((stroke - aligned_s) % FRAME_S for stroke in strokes[before + 1 :]) < FRAME_S / 2
-            assert len(strokes) - before <= 2 + (time.monotonic() - aligned_s) / FRAME_S
-
-
 # --- the agent's track
 
 
-async def test_the_speaker_is_never_quiet() -> None:
-    played: list[Pcm | None] = []
-    one, two = (np.full(FRAME, value, np.int16) for value in (1, 2))
-    waiting: list[Pcm | None] = [None, one, two, None]
-    speaker = Speaker()
-    speaker.on_frame = played.append
+class Playing:
+    """A speaker that notes what it plays. The queue empties as real time passes."""
+
+    def __init__(self) -> None:
+        self.speaker = Speaker()
+        self.played: list[Pcm | None] = []
+        self.waiting: list[Pcm | None] = []
+        self.speaker.on_frame = self.played.append
+        self.speaker.next_frame = lambda: self.waiting.pop(0) if self.waiting else None
+
+
+@asynccontextmanager
+async def playing() -> AsyncIterator[Playing]:
+    it = Playing()
     try:
-        speaker.strike()
-        speaker.next_frame = lambda: waiting.pop(0)
-        for _ in range(4):
-            speaker.strike()
-        assert played == [None, None, one, two, None]
+        yield it
     finally:
-        await speaker.close()
+        await it.speaker.close()
+
+
+ONE, TWO, THREE = (np.full(FRAME, value, np.int16) for value in (1, 2, 3))
+
+
+async def test_the_speaker_is_never_quiet_and_never_far_ahead() -> None:
+    async with playing() as it:
+        for _ in range(5):  # without time passing there is nothing to add
+            it.speaker.strike()
+        assert it.played == [None, None]
+        time.sleep(5 * FRAME_S)  # noqa: ASYNC251  it has run dry
+        it.speaker.strike()
+        assert it.played == [None] * 4
+
+
+async def test_silence_makes_room_for_sound_at_once() -> None:
+    async with playing() as it:
+        it.speaker.strike()
+        it.waiting += [ONE, TWO, THREE]
+        time.sleep(FRAME_S)  # noqa: ASYNC251
+        it.speaker.strike()
+        assert it.played == [None, None, ONE, TWO]
+        assert 0 < it.speaker.queued_samples() <= 2 * FRAME  # without the silence that stood before it
+
+
+async def test_the_next_piece_of_an_answer_may_come_a_little_later() -> None:
+    async with playing() as it:
+        it.waiting += [ONE]
+        it.speaker.strike()
+        assert it.played == [ONE]  # no silence in the middle of it
+        it.waiting += [TWO]
+        it.speaker.strike()
+        assert it.played == [ONE, TWO]
+
+
+async def test_what_was_not_sent_is_taken_back() -> None:
+    async with playing() as it:
+        it.waiting += [ONE, TWO, THREE]
+        before_s = time.monotonic()
+        it.speaker.strike()
+        unsent = it.speaker.take_back()
+        passed_s = time.monotonic() - before_s
+        assert unsent <= 2 * FRAME
+        assert unsent >= 2 * FRAME - round((passed_s + 0.01) * ROOM_RATE_HZ)
+        assert it.speaker.queued_samples() == 0
+        assert it.speaker.take_back() == 0
+        assert it.played == [ONE, TWO, None]
+
+
+async def test_what_comes_as_it_sounds_goes_out_as_it_comes() -> None:
+    async with playing() as it:
+        it.waiting += [ONE]
+        it.speaker.pass_on(TWO, loud=True)
+        it.speaker.strike()  # its clock is the one of what comes
+        it.speaker.pass_on(THREE[:480], loud=True)
+        assert [len(pcm) for pcm in it.played if pcm is not None] == [FRAME, 480]
+        assert it.waiting == [ONE]
 
 
 async def test_one_hears_what_the_speaker_plays(livekit_keys: Keys) -> None:

@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -22,22 +21,11 @@ from serve_app.conversation.messages import (
 )
 from serve_app.outbox import EVENT_LIMIT
 from serve_app.paced_outbox import AHEAD_S, PacedOutbox
-from tests.call_kit import PLAY_RATE_HZ, TestLine
+from tests.call_kit import PLAY_RATE_HZ, PacedLine
 
 FRAME = frame_samples(PLAY_RATE_HZ)
 ITEM = MessageItem("assistant", "", "audio")
 ANSWER = Answer(AnswerOptions(), "audio", None, None)
-
-
-class PacedLine(TestLine):
-    """A transport whose clock the test strikes."""
-
-    def __init__(self) -> None:
-        super().__init__(speed=1.0)
-        self.next_frame: Callable[[], Pcm | None] = lambda: None
-
-    def speak_from(self, next_frame: Callable[[], Pcm | None]) -> None:
-        self.next_frame = next_frame
 
 
 def text(words: str) -> AnswerText:
@@ -181,6 +169,66 @@ async def test_dropping_tells_of_the_end_and_not_of_words_that_never_sound() -> 
         assert line.next_frame() is None
         await asyncio.wait_for(outbox.sent(), 5)
         assert line.events == [ItemDone(ITEM, None, ANSWER)]
+
+
+async def test_sound_after_silence_is_asked_for_at_once() -> None:
+    async with Sending() as sending:
+        outbox, line = sending.outbox, sending.line
+        await outbox.play(sound(FRAME), ITEM)
+        assert line.hurried == 0  # too little to begin with
+        await outbox.play(sound(FRAME), ITEM)
+        assert line.hurried == 1
+        await outbox.play(sound(FRAME), ITEM)
+        assert line.hurried == 1  # it sounds already
+        outbox.pause()
+        await outbox.play(sound(FRAME), ITEM)
+        assert line.hurried == 1
+        outbox.resume()
+        assert line.hurried == 2
+
+
+async def test_what_was_not_sent_before_a_pause_is_not_counted_as_heard() -> None:
+    async with Sending() as sending:
+        outbox, line = sending.outbox, sending.line
+        await outbox.play(sound(FRAME + 100), ITEM)
+        line.strike()
+        line.strike()  # its end is silence
+        await asyncio.wait_for(outbox.sent(), 5)
+        line.unsent = FRAME + 50
+        outbox.pause()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(outbox.sent(), 0.05)
+        assert outbox.drop_sound() == 150
+
+
+@given(
+    st.lists(st.integers(1, 3 * FRAME), min_size=1, max_size=5),
+    st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3 * FRAME)), max_size=8),
+)
+def test_the_caller_hears_everything_once_whatever_is_taken_back(
+    lengths: list[int], pauses: list[tuple[int, int]]
+) -> None:
+    """Samples are numbered. What was asked for is heard, except for what was taken back."""
+    numbers = np.arange(1, sum(lengths) + 1, dtype=np.int16)
+
+    async def listen() -> None:
+        line, heard, first = PacedLine(), np.zeros(0, np.int16), 0
+        outbox = PacedOutbox(line)
+        for length in lengths:
+            await outbox.play(numbers[first : first + length], ITEM)
+            first += length
+        for frames, unsent in pauses:
+            asked = [frame for _ in range(frames) if (frame := line.next_frame()) is not None]
+            together = np.concatenate([np.zeros(0, np.int16), *asked])
+            line.unsent = min(unsent, len(together))
+            heard = np.concatenate([heard, together[: len(together) - line.unsent]])
+            outbox.pause()
+            outbox.resume()
+        while (frame := line.next_frame()) is not None:
+            heard = np.concatenate([heard, frame])
+        assert np.array_equal(heard[heard != 0], numbers)
+
+    asyncio.run(listen())
 
 
 # --- against a model: a list of what was given, of which the front is heard

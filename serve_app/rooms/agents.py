@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
+from deployments.contracts import SPEECH_RATE_HZ
 from deployments.errors import BadRequest
 from deployments.logs import call_id
 from serve_app.conversation.items import CallSettings
@@ -19,15 +19,18 @@ from serve_app.readiness import Readiness
 from serve_app.rooms.choices import Choices, Known, choose
 from serve_app.rooms.roll import Ended, Stay
 from serve_app.rooms.server import Badge
-from serve_app.transports.livekit_audio import ROOM_RATE_HZ, Metronome
+from serve_app.transports.livekit_audio import Metronome
 from serve_app.transports.livekit_line import RoomLine, RoomLost, Ticket
 from serve_app.transports.livekit_room import LiveKitRoom
+from serve_app.transports.livekit_speaker import ROOM_RATE_HZ
 from serve_app.transports.livekit_words import ERROR, error_body
 
 log = logging.getLogger("antiphon.rooms")
 
-STEADY_FRAMES = 50
-"""After a second the caller's frames come evenly: the agent's clock is set by them."""
+ECHO_FLOOR = 16
+"""Less than this a codec makes of silence (-66 dBFS)."""
+ECHO_MS = 10
+"""An echo is passed on in WebRTC's own pieces, which wait for nothing."""
 READ_S = 1.0
 """Time for a client to read why it was refused, before the agent leaves."""
 
@@ -187,12 +190,8 @@ class RoomAgents:
 async def _echo(room: LiveKitRoom) -> None:
     """A call without an agent: what the caller says comes back, for measuring the way there and back. Each sample is
     repeated rather than filtered, since a filter would add its own delay."""
-    waiting: deque[np.ndarray] = deque(maxlen=1)  # a second one would make all that follow 20 ms later
-    room.speak_from(lambda: waiting.popleft() if waiting else None)
-    heard = 0
+    await room.microphone.listen_in(ECHO_MS)
     async for given in room.inputs():
         if isinstance(given, np.ndarray):
-            waiting.append(np.repeat(given, ROOM_RATE_HZ // 16_000))
-            heard += 1
-            if heard == STEADY_FRAMES:
-                room.line.align()
+            loud = bool(np.abs(given).max(initial=0) > ECHO_FLOOR)
+            room.line.speaker.pass_on(np.repeat(given, ROOM_RATE_HZ // SPEECH_RATE_HZ), loud=loud)

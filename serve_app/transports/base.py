@@ -47,5 +47,13 @@ class PacedTransport(Transport, Protocol):
     """A transport with the clock on this side: it asks for a frame every 20 ms, and `play` is never called."""
 
     def speak_from(self, next_frame: Callable[[], Pcm | None]) -> None:
-        """From now on the frames come from there: int16[rate_hz / 50], None for silence."""
+        """From now on the frames come from there: int16[rate_hz / 50], None for silence. A few are asked for ahead."""
+        ...
+
+    def hurry(self) -> None:
+        """There is sound after a silence: ask for it now."""
+        ...
+
+    def take_back(self) -> int:
+        """Fall silent now. Returns how many of the last samples asked for the caller will not hear."""
         ...

@@ -10,15 +10,10 @@ from livekit import rtc
 
 from deployments.audio import FRAME_MS, frame_samples
 from deployments.contracts import SPEECH_RATE_HZ, Pcm
-from serve_app.transports.livekit_ffi import SourceWriter
+from serve_app.transports.livekit_speaker import FRAME_S, ROOM_RATE_HZ
 
 log = logging.getLogger("antiphon.rooms")
 
-ROOM_RATE_HZ = 48_000
-"""Opus' own rate: nothing is resampled on the way into the room."""
-FRAME_S = FRAME_MS / 1000
-ALIGNED_S = 0.003
-"""What comes every 20 ms comes a little sooner or later each time."""
 MOST_BEHIND = 5
 """Strokes made up for when the process stood still; what is older than this is gone for the listener as well."""
 HEARD_LIMIT = 50
@@ -43,10 +38,6 @@ class Metronome:
     def remove(self, listener: object) -> None:
         self._listeners.pop(listener, None)
 
-    def align(self) -> None:
-        """Shift the grid, so that it strikes just after where this moment lies in the 20 ms."""
-        self._next_s += (time.monotonic() + ALIGNED_S - self._next_s) % FRAME_S
-
     async def run(self) -> None:
         """For ever. A late stroke is made up for at once, so that the sound keeps its pace."""
         while True:
@@ -66,30 +57,6 @@ class Metronome:
             except Exception:
                 log.exception("the sound of a call broke")
                 self.remove(listener)
-
-
-class Speaker:
-    """The agent's track. It is never quiet: between answers it plays silence, because a listener whose stream stops
-    and begins again is kept waiting by a jitter buffer that has grown. For the same reason it never leaves the grid:
-    an answer whose first frame came early would make the buffer grow by as much as was won."""
-
-    def __init__(self) -> None:
-        self.source = rtc.AudioSource(ROOM_RATE_HZ, 1, queue_size_ms=0)
-        self.track = rtc.LocalAudioTrack.create_audio_track("agent", self.source)
-        self._writer = SourceWriter(self.source, frame_samples(ROOM_RATE_HZ))
-        self.next_frame: Callable[[], Pcm | None] = lambda: None
-        self.on_frame: Callable[[Pcm | None], None] | None = None
-        """Told what is being played, for echo cancellation."""
-
-    def strike(self) -> None:
-        """20 ms have passed."""
-        frame = self.next_frame()
-        self._writer.write(frame)
-        if self.on_frame is not None:
-            self.on_frame(frame)
-
-    async def close(self) -> None:
-        await self.source.aclose()
 
 
 class Cleaner:
@@ -130,16 +97,26 @@ class Microphone:
         self._push = push
         self._last_s = time.monotonic()
         self._silence = np.zeros(frame_samples(SPEECH_RATE_HZ), np.int16)
+        self._track: rtc.Track | None = None
+        self._piece_ms = FRAME_MS
         self._listening: asyncio.Task[None] | None = None
         self.cleaner: Cleaner | None = None
 
     async def listen(self, track: rtc.Track) -> None:
         """From now on this track."""
         await self.unlisten()
+        self._track = track
         self._listening = asyncio.create_task(self._listen(track))
+
+    async def listen_in(self, piece_ms: int) -> None:
+        """From now on `push` is given pieces of this length."""
+        self._piece_ms = piece_ms
+        if self._track is not None:
+            await self.listen(self._track)
 
     async def unlisten(self) -> None:
         """The track is gone. Whoever waits for this may be cancelled: the listening ends all the same."""
+        self._track = None
         listening, self._listening = self._listening, None
         if listening is not None:
             listening.cancel()
@@ -147,7 +124,7 @@ class Microphone:
 
     async def _listen(self, track: rtc.Track) -> None:
         stream = rtc.AudioStream(
-            track, sample_rate=SPEECH_RATE_HZ, num_channels=1, frame_size_ms=FRAME_MS, capacity=HEARD_LIMIT
+            track, sample_rate=SPEECH_RATE_HZ, num_channels=1, frame_size_ms=self._piece_ms, capacity=HEARD_LIMIT
         )
         try:
             async for event in stream:

@@ -13,22 +13,17 @@ from deployments.contracts import Pcm
 
 KEPT_FRAMES = 8
 """Frames whose memory stays untouched after they were handed over: longer than the native side may look at it."""
-PIECE_MS = 10
-"""A source without a queue takes pieces of this length only: WebRTC's own."""
 
 
 class SourceWriter:
     """Hands frames to an `rtc.AudioSource` without waiting for its answer.
 
     `AudioSource.capture_frame` listens to all native events of the process for each frame, to wait for one that a
-    source without a queue sends at once: with 14 calls that is 1400 times a second. Here the request is made once and
-    filled with each piece's address.
+    source with room in its queue sends at once: with 14 calls that is 700 times a second. Here the request is made
+    once and filled with each frame's address. What finds no room is dropped by the native side.
     """
 
-    def __init__(self, source: rtc.AudioSource, samples: int) -> None:
-        """`samples`: of a frame, a multiple of 10 ms."""
-        self._silence = np.zeros(samples, np.int16)
-        self._piece = source.sample_rate * PIECE_MS // 1000
+    def __init__(self, source: rtc.AudioSource) -> None:
         self._kept: deque[Pcm] = deque(maxlen=KEPT_FRAMES)
         self._request = ffi_pb2.FfiRequest()
         capture = self._request.capture_audio_frame
@@ -36,16 +31,14 @@ class SourceWriter:
         self._buffer = capture.buffer
         self._buffer.num_channels = source.num_channels
         self._buffer.sample_rate = source.sample_rate
-        self._buffer.samples_per_channel = self._piece
 
-    def write(self, pcm: Pcm | None) -> None:
-        """One frame, int16[samples]; None is silence."""
-        frame = self._silence if pcm is None else np.ascontiguousarray(pcm, np.int16)
+    def write(self, frame: Pcm) -> None:
+        """int16[n] at the source's rate, n a multiple of 10 ms."""
+        frame = np.ascontiguousarray(frame, np.int16)
         self._kept.append(frame)
-        address = frame.ctypes.data
-        for first in range(0, len(frame), self._piece):
-            self._buffer.data_ptr = address + first * frame.itemsize
-            FfiClient.instance.request(self._request)
+        self._buffer.data_ptr = frame.ctypes.data
+        self._buffer.samples_per_channel = len(frame)
+        FfiClient.instance.request(self._request)
 
 
 def hear_only_own(room: rtc.Room) -> None:

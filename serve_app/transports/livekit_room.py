@@ -20,9 +20,10 @@ from serve_app.conversation.messages import (
     StopSpeaking,
     TypeText,
 )
-from serve_app.transports.livekit_audio import ROOM_RATE_HZ, Microphone
+from serve_app.transports.livekit_audio import Microphone
 from serve_app.transports.livekit_caller import Presence
 from serve_app.transports.livekit_line import PAUSE, RESUME, STOP, RoomLine
+from serve_app.transports.livekit_speaker import ROOM_RATE_HZ
 from serve_app.transports.livekit_words import ERROR_TOPIC
 
 log = logging.getLogger("antiphon.rooms")
@@ -149,14 +150,20 @@ class LiveKitRoom:
     def speak_from(self, next_frame: Callable[[], Pcm | None]) -> None:
         self.line.speaker.next_frame = next_frame
 
+    def hurry(self) -> None:
+        self.line.speaker.strike()
+
+    def take_back(self) -> int:
+        return self.line.speaker.take_back()
+
     async def play(self, pcm: Pcm, item: MessageItem) -> None:
         raise AssertionError("the room's own clock asks for frames")
 
     def stop_playing(self) -> int:
-        return 0  # what was given to the room is on its way within the frame
+        return self.line.speaker.take_back()
 
     def unplayed(self) -> int:
-        return 0
+        return self.line.speaker.queued_samples()
 
     async def send_event(self, event: Event) -> None:
         if self.line.teller is None:
