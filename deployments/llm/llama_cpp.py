@@ -18,6 +18,7 @@ from deployments.llm.hand_over import HandOver
 from deployments.llm.options import LlmOptions
 from deployments.llm.sentence_end import CANDIDATES, OpenPrompt, end_probability
 from deployments.llm.slots import Slots
+from deployments.priority import standing_back
 
 try:
     import xllamacpp
@@ -57,7 +58,7 @@ class LlamaCpp:
         if not template:
             raise BadModel(f"{path} has no chat template: it is not made for conversation")
         try:
-            server = xllamacpp.Server(_parameters(str(path), options))
+            server = standing_back(options.niceness, lambda: xllamacpp.Server(_parameters(str(path), options)))
         except RuntimeError as error:
             raise BadModel(f"llama.cpp cannot load {path}: is it damaged, or too large for the memory?") from error
         _warm_up(server)

@@ -28,6 +28,13 @@ class LlmOptions(ModelOptions):
         description="CPU threads of each replica. They wait for each other actively: two on two cores win a fifth "
         "alone, but lose a factor of three and more as soon as anything else runs there.",
     )
+    niceness: int = Field(
+        10,
+        ge=0,
+        le=19,
+        description="How far its threads stand back for others on a busy Linux machine: the first phrase is to be "
+        "spoken before the rest is written, and frames are to leave in time.",
+    )
     gpu_layers: int = Field(
         0, ge=0, le=1000, description="Layers put on the GPU, with a build of xllamacpp that knows one."
     )

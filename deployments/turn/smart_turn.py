@@ -5,8 +5,6 @@ to mean 0 and variance 1, as log-mel features float32[1, 80, 800], and gives a p
 """
 
 import asyncio
-import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 from deployments.contracts import SPEECH_RATE_HZ, Capabilities, ModelFiles, Pcm
 from deployments.errors import BadModel
 from deployments.guard import only_file
+from deployments.priority import stand_back
 from deployments.turn.options import TurnOptions
 
 Floats = NDArray[np.float32]
@@ -35,7 +34,7 @@ class SmartTurn:
     def __init__(self, session: onnxruntime.InferenceSession, options: TurnOptions) -> None:
         self._session = session
         self._pool = ThreadPoolExecutor(
-            options.workers, thread_name_prefix="turn", initializer=_stand_back, initargs=(options.niceness,)
+            options.workers, thread_name_prefix="turn", initializer=stand_back, initargs=(options.niceness,)
         )
 
     @classmethod
@@ -110,9 +109,3 @@ def _slaney_bands() -> Floats:
 
 _BANDS = _slaney_bands()
 _WINDOW = np.hanning(_FFT + 1)[:-1].astype(np.float32)
-
-
-def _stand_back(niceness: int) -> None:
-    """Lower this thread's priority. Only Linux has priorities for threads (setpriority(2), "C library differences")."""
-    if sys.platform == "linux" and niceness:
-        os.setpriority(os.PRIO_PROCESS, 0, niceness)
