@@ -147,6 +147,8 @@ class Llm(Protocol):
     ) -> AsyncGenerator[LlmItem, None]:
         """Yield text as it comes, then any tool calls, then `Finished`.
 
+        Where the last message is the assistant's, it goes on after its text, as if it had just written that.
+
         `tool_choice`: "auto", "none", "required", or the name of the one function to call. `max_tokens` 0 only
         prepares the prompt (it yields `Finished` alone).
         """

@@ -32,7 +32,7 @@ from serve_app.ear import Ear
 from serve_app.listener import Listener
 from serve_app.orders import obey
 from serve_app.reply import Reply, Stage, innermost
-from serve_app.words import ask_for_words, prompt_for, read_instructions, spoken_item, tell_words
+from serve_app.words import adopt_words, ask_for_words, prompt_for, read_instructions, spoken_item, tell_words
 
 log = logging.getLogger("antiphon.call")
 
@@ -147,7 +147,11 @@ class Call:
         turn, detection = self.turn, self.settings.turn_detection
         assert turn is not None
         turn.judge = self.listener.new_judge()
-        ask_for_words(self, turn, self.ear.memory.between(turn.first_sample, self.ear.hearing.next_sample))
+        audio = self.ear.memory.between(turn.first_sample, self.ear.hearing.next_sample)
+        if turn.partial is not None and turn.partial.end_sample >= self.ear.hearing.last_voiced_sample:
+            adopt_words(self, turn, turn.partial, audio)
+        else:
+            ask_for_words(self, turn, audio)
         if self.stage.options.speculation and detection is not None and detection.create_response:
             turn.reply = self._new_reply(turn.timeline, None, [*self._unanswered, turn])
 

@@ -7,6 +7,7 @@ from deployments.contracts import Transcript
 from deployments.errors import AntiphonError
 from serve_app.conversation.items import MessageItem
 from serve_app.conversation.judging import TurnJudge
+from serve_app.conversation.stable_text import StableText
 from serve_app.conversation.timeline import Moment, Timeline
 from serve_app.reply import Reply
 
@@ -24,6 +25,15 @@ Listened = Transcript | AntiphonError
 """A transcript, or why there is none: an error that waits for somebody who wants the transcript."""
 
 
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """A transcript of the turn up to `end_sample`, which was begun while the caller spoke."""
+
+    end_sample: int
+    began_s: float
+    task: asyncio.Task[Listened]
+
+
 @dataclass(slots=True, eq=False)
 class CallerTurn:
     """`first_sample` is on the call's input clock and includes the prefix padding."""
@@ -36,6 +46,11 @@ class CallerTurn:
     silent: bool = False
     """Nobody spoke: the turn was begun by the idle timeout."""
     judge: TurnJudge | None = None
+    partial: Partial | None = None
+    stable: StableText = field(default_factory=StableText)
+    told_text: str = ""
+    unread_words: int = 0
+    """Stable words that the LLM has not read."""
     transcript: asyncio.Task[Listened] | None = None
     reply: Reply | None = None
 

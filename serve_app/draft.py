@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from deployments.contracts import AudioChunk, Finished, LlmItem, Message, TextDelta, Tool, ToolCall
+from deployments.contracts import AudioChunk, Finished, LlmItem, Message, TextDelta, Tool, ToolCall, Usage
 from deployments.errors import ModelFailed
 from serve_app.conversation.items import Modality
 from serve_app.conversation.phrases import Phrase, SpokenPhrases
@@ -59,6 +59,30 @@ async def timely(stream: AsyncGenerator[T, None], what: str, first_s: float, nex
         await stream.aclose()
 
 
+@dataclass(slots=True)
+class Begun:
+    """What of an answer is written. A delta is taken for a token, which most are."""
+
+    text: str = ""
+    deltas: int = 0
+    told: int = 0
+    """Deltas of a request that was broken off, which the next one counts among its prompt."""
+    phrases: SpokenPhrases = field(default_factory=SpokenPhrases)
+
+    def push(self, text: str) -> list[Phrase]:
+        self.text += text
+        self.deltas += 1
+        return self.phrases.push(text)
+
+    def together(self, finished: Finished) -> Finished:
+        """As if it had been one request."""
+        usage = finished.usage
+        prompt = usage.prompt_tokens - self.told
+        return replace(
+            finished, usage=Usage(prompt, min(usage.cached_tokens, prompt), usage.generated_tokens + self.told)
+        )
+
+
 class Draft:
     """Writes and voices one answer into `parts`, at most `phrases_ahead` phrases ahead of whoever takes them.
 
@@ -68,6 +92,7 @@ class Draft:
     def __init__(self, models: Models, options: CallOptions, stamp: Callable[[Moment], None]) -> None:
         self.parts: asyncio.Queue[Part] = asyncio.Queue(options.phrases_ahead)
         self._to_voice: asyncio.Queue[SpokenPhrase | None] = asyncio.Queue(options.phrases_ahead + 1)
+        self._first_sound = asyncio.Event()
         self._models = models
         self._options = options
         self._stamp = stamp
@@ -80,33 +105,49 @@ class Draft:
 
     async def _write(self, brief: Brief) -> None:
         """Raises ModelFailed when the stream ends without having finished."""
-        phrases = SpokenPhrases()
         self._stamp("llm_started")
+        begun = Begun()
+        if not await self._write_on(brief, begun, until_first=self._yields(brief)):
+            await self._first_sound.wait()
+            await self._write_on(brief, begun, until_first=False)
+
+    def _yields(self, brief: Brief) -> bool:
+        """Stop writing while the first phrase is made into sound? Calls of tools must be read in one go."""
+        return self._options.first_phrase_alone and brief.output == "audio" and not brief.tools
+
+    async def _write_on(self, brief: Brief, begun: "Begun", *, until_first: bool) -> bool:
+        """Go on with the answer. False: only its first phrase is written, and there may be more."""
         limits = self._options.deadlines
-        items = timely(self._generate(brief), "the LLM", limits.first_token_s, limits.next_token_s)
+        items = timely(self._generate(brief, begun), "the LLM", limits.first_token_s, limits.next_token_s)
         try:
             async for item in items:
                 self._stamp("llm_first_token")
                 if isinstance(item, TextDelta) and brief.output == "audio":
-                    await self._add(phrases.push(item.text))
+                    phrases = begun.push(item.text)
+                    await self._add(phrases)
+                    if phrases and until_first and begun.deltas < brief.max_tokens:
+                        begun.told = begun.deltas
+                        return False
                     continue
                 if not isinstance(item, TextDelta):
-                    await self._add(phrases.flush())
+                    await self._add(begun.phrases.flush())
                 if isinstance(item, Finished):
                     self._stamp("llm_finished")
                     await self._to_voice.put(None)
+                    item = begun.together(item)
                 await self.parts.put(item)
                 if isinstance(item, Finished):
-                    return
+                    return True
             raise ModelFailed("the LLM's answer broke off")
         finally:
             await items.aclose()
 
-    def _generate(self, brief: Brief) -> AsyncGenerator[LlmItem, None]:
+    def _generate(self, brief: Brief, begun: "Begun") -> AsyncGenerator[LlmItem, None]:
+        """The rest of an answer that has begun."""
         return self._models.llm.generate(
-            brief.messages,
+            [*brief.messages, Message("assistant", begun.text)] if begun.text else brief.messages,
             session_id=brief.session_id,
-            max_tokens=brief.max_tokens,
+            max_tokens=brief.max_tokens - begun.deltas,
             temperature=self._options.temperature,
             tools=brief.tools,
             tool_choice=brief.tool_choice,
@@ -125,6 +166,7 @@ class Draft:
                 await self._speak(part, brief)
                 spoke = True
             part.chunks.put_nowait(None)
+            self._first_sound.set()
         if spoke:
             self._stamp("tts_finished")
 
@@ -137,5 +179,6 @@ class Draft:
             async for chunk in chunks:
                 self._stamp("tts_first_audio")
                 part.chunks.put_nowait(chunk)
+                self._first_sound.set()
         finally:
             await chunks.aclose()

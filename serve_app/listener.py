@@ -15,6 +15,7 @@ from serve_app.conversation.messages import IdleTimedOut
 from serve_app.conversation.timeline import Timeline
 from serve_app.conversation.turns import Event, State
 from serve_app.ear import Ear
+from serve_app.partials import Partials
 
 if TYPE_CHECKING:
     from serve_app.call import Call
@@ -31,6 +32,7 @@ class Listener:
     def __init__(self, call: "Call", ear: Ear) -> None:
         self._call = call
         self._ear = ear
+        self._partials = Partials(call, ear)
         self.idle_since: int | None = None
         """The sample from which nobody has spoken after an answer."""
 
@@ -93,6 +95,7 @@ class Listener:
         elif turn is not None and turn.judge is not None:
             self._judge_turn(turn, turn.judge)
         elif turn is not None and state is State.HEARING:
+            self._partials.tick(turn)
             self._bound_turn(turn)
         elif turn is None and state is State.IDLE:
             self._ear.forget_idle_audio()

@@ -26,6 +26,18 @@ class ListeningOptions(Options):
     )
     pause_ms: int = Field(64, ge=32, le=2000, description="Silence after which answering is prepared, unheard.")
     prefix_padding_ms: int = Field(300, ge=0, le=2000, description="Audio kept from before the first voiced window.")
+    partials: bool = Field(
+        True,
+        description="Transcribe while the caller speaks: they see their words, the LLM reads them in advance, and the "
+        "transcript of a turn is begun at the first break of the voice.",
+    )
+    partial_from_ms: int = Field(250, ge=32, description="Voice before the first of them: of less, words are guessed.")
+    partial_every_ms: int = Field(
+        200, ge=32, description="And then after this much more, or three times what the last one took, if that is more."
+    )
+    partial_until_s: float = Field(
+        12.0, ge=0, description="None for speech longer than this: each costs as much as all that was said."
+    )
     max_turn_s: float = Field(120.0, gt=0, description="A turn longer than this is taken as over: memory is bounded.")
 
 
@@ -105,7 +117,14 @@ class CallOptions(Options):
         True, description="Prepare the answer in every pause, and drop it when the caller goes on."
     )
     prefill: bool = Field(
-        True, description="Let the LLM read the instructions when a call begins, not when it answers."
+        True,
+        description="Let the LLM read the instructions when a call begins, and the caller's words while they speak, "
+        "not when it answers.",
+    )
+    first_phrase_alone: bool = Field(
+        True,
+        description="The LLM stops writing while the first phrase is made into sound: on few cores that is sooner "
+        "heard. The rest is written while it sounds.",
     )
     allow_loopback: bool = Field(
         False,

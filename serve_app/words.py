@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from deployments.contracts import SPEECH_RATE_HZ, Message, Pcm
 from deployments.errors import AntiphonError, ModelFailed
-from serve_app.caller_turn import CallerTurn, Listened
+from serve_app.caller_turn import CallerTurn, Listened, Partial
 from serve_app.conversation.history import messages
 from serve_app.conversation.items import AnswerOptions, Item, MessageItem
 from serve_app.conversation.messages import Transcribed, TranscribedPart, TranscribedSoFar, TranscriptionFailed
@@ -26,20 +26,43 @@ def ask_for_words(call: "Call", turn: CallerTurn, audio: Pcm) -> None:
     turn.transcript = call.spawn(_transcribe(call, turn, audio))
 
 
-async def _transcribe(call: "Call", turn: CallerTurn, audio: Pcm) -> Listened:
+def adopt_words(call: "Call", turn: CallerTurn, partial: Partial, audio: Pcm) -> None:
+    """Nothing was said since this partial transcript was begun: it is the transcript of the turn so far."""
+    turn.transcript = call.spawn(_adopt(call, turn, partial, audio))
+
+
+async def understand(call: "Call", audio: Pcm) -> Listened:
+    """The words in it, or why there are none."""
     settings = call.settings
-    turn.timeline.restamp("transcript_started", speculative=not turn.committed)
     try:
         async with asyncio.timeout(call.stage.options.deadlines.transcript_s):
-            transcript = await call.stage.models.asr.transcribe(audio, language=settings.language, hint=settings.hint)
+            return await call.stage.models.asr.transcribe(audio, language=settings.language, hint=settings.hint)
     except TimeoutError:
         return ModelFailed("the transcript did not come in time")
     except AntiphonError as failed:
         return failed
+
+
+async def _transcribe(call: "Call", turn: CallerTurn, audio: Pcm) -> Listened:
+    turn.timeline.restamp("transcript_started", speculative=not turn.committed)
+    return _ready(call, turn, await understand(call, audio))
+
+
+async def _adopt(call: "Call", turn: CallerTurn, partial: Partial, audio: Pcm) -> Listened:
+    turn.timeline.restamp("transcript_started", at_s=partial.began_s, speculative=not turn.committed)
+    listened = await asyncio.shield(partial.task)  # it goes on where the caller does
+    if isinstance(listened, AntiphonError):
+        return await _transcribe(call, turn, audio)
+    return _ready(call, turn, listened)
+
+
+def _ready(call: "Call", turn: CallerTurn, listened: Listened) -> Listened:
+    if isinstance(listened, AntiphonError):
+        return listened
     turn.timeline.restamp("transcript_ready", speculative=not turn.committed)
-    if transcript.text and not turn.committed and turn.announced and settings.transcribe:
-        call.stage.outbox.tell(TranscribedSoFar(turn.item.id, transcript.text))
-    return transcript
+    if listened.text and not turn.committed and turn.announced and call.settings.transcribe:
+        call.stage.outbox.tell(TranscribedSoFar(turn.item.id, listened.text))
+    return listened
 
 
 async def tell_words(call: "Call", turn: CallerTurn) -> None:

@@ -175,6 +175,8 @@ class Recording:
     llm: Llm
     tts: SyntheticTts
     prompts: list[Sequence[Message]] = field(default_factory=list)
+    continued: list[Sequence[Message]] = field(default_factory=list)
+    """Of answers that were broken off after their first phrase, and gone on with."""
     judged: list[str] = field(default_factory=list)
     open_streams: int = 0
 
@@ -188,7 +190,7 @@ class Recording:
         tools: Sequence[Tool] = (),
         tool_choice: str = "auto",
     ) -> AsyncGenerator[LlmItem, None]:
-        self.prompts.append(messages)
+        (self.prompts if messages[-1].role != "assistant" else self.continued).append(messages)
         self.open_streams += 1
         try:
             async for item in self.llm.generate(

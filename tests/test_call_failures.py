@@ -46,7 +46,7 @@ class Unwell:
 
 @pytest.mark.parametrize("illness", ["raises", "stalls", "breaks off"])
 async def test_a_model_that_fails_is_apologised_for_and_the_next_turn_works(illness: str) -> None:
-    options = CallOptions(prefill=False, deadlines=Deadlines(next_token_s=0.2))
+    options = CallOptions(prefill=False, first_phrase_alone=False, deadlines=Deadlines(next_token_s=0.2))
     async with calling(llm=Unwell(illness), options=options) as rig:
         item = await turn(rig, "hello")
         assert rig.line.words(item).endswith("sorry, i could not answer that. please say it again.")

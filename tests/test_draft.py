@@ -1,10 +1,11 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from deployments.contracts import Finished, Llm, LlmItem, Message, TextDelta, ToolCall, Usage
+from deployments.contracts import Finished, Llm, LlmItem, Message, TextDelta, Tool, ToolCall, Usage
 from deployments.errors import ModelFailed
 from serve_app.conversation.items import Modality
 from serve_app.draft import Brief, Draft, Part, SpokenPhrase, timely
@@ -57,6 +58,40 @@ async def test_text_is_not_spoken() -> None:
     parts = await making.all(brief("hello", "text"))
     assert "".join(part.text for part in parts if isinstance(part, TextDelta)) == "You said: hello."
     assert not {"tts_started", "tts_finished"} & set(making.moments)
+
+
+async def test_the_llm_rests_while_the_first_phrase_is_made_into_sound() -> None:
+    alone, together = Making(), Making(options=CallOptions(first_phrase_alone=False))
+    once, twice = await together.all(brief("count to 20")), await alone.all(brief("count to 20"))
+    assert together.models.continued == []
+    (first,), (second,) = alone.models.prompts, alone.models.continued
+    assert second[:-1] == first
+    assert second[-1].role == "assistant"
+    assert second[-1].text.startswith("One two three")
+    assert [part.phrase for part in twice if isinstance(part, SpokenPhrase)] == [
+        part.phrase for part in once if isinstance(part, SpokenPhrase)
+    ]
+    assert isinstance(once[-1], Finished)
+    assert isinstance(twice[-1], Finished)
+    assert twice[-1].reason == once[-1].reason
+    assert twice[-1].usage.generated_tokens == once[-1].usage.generated_tokens
+    assert alone.moments.index("tts_first_audio") < alone.moments.index("llm_finished")
+
+
+async def test_an_answer_that_may_call_tools_is_written_in_one_go() -> None:
+    making = Making()
+    await making.all(replace(brief("count to 20"), tools=(Tool("get_time", "", {}),)))
+    assert making.models.continued == []
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 5, 8])
+async def test_an_answer_is_never_longer_than_it_may_be(limit: int) -> None:
+    making = Making()
+    *phrases, finished = await making.all(replace(brief("count to 20"), max_tokens=limit))
+    text = "".join(part.phrase.text for part in phrases if isinstance(part, SpokenPhrase))
+    assert len(text.split()) == limit
+    assert isinstance(finished, Finished)
+    assert (finished.reason, finished.usage.generated_tokens) == ("length", limit)
 
 
 async def test_no_more_is_made_than_somebody_takes() -> None:

@@ -72,6 +72,15 @@ async def test_the_second_turn_costs_only_its_new_tokens(engine: LlamaCpp) -> No
     assert again.prompt_tokens - again.cached_tokens < used.prompt_tokens
 
 
+@pytest.mark.parametrize("words", [1, 3, 7])
+async def test_an_answer_that_was_broken_off_is_gone_on_with(engine: LlamaCpp, words: int) -> None:
+    talk = asked("Tell me something about the sea.")
+    whole = text_of(await items(engine, talk, session_id="whole"))
+    begun = " ".join(whole.split()[:words])
+    answer = await items(engine, [*talk, Message("assistant", begun)], session_id="broken")
+    assert (begun + text_of(answer)).split()[: words + 3] == whole.split()[: words + 3]
+
+
 async def test_no_tokens_only_prepares_the_prompt(engine: LlamaCpp) -> None:
     talk = asked("Prepare this one, will you?")
     (prepared,) = await items(engine, talk, session_id="ahead", max_tokens=0)

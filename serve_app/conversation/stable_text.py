@@ -1,0 +1,45 @@
+"""What a caller has surely said, from one transcript of their unfinished speech after the other. Pure.
+
+Local agreement (Liu et al. 2020, "Low-latency sequence-to-sequence speech recognition and translation by partial
+hypothesis selection"; Machacek et al. 2023 for Whisper): the words at the beginning that two transcripts in a row have
+in common will mostly stay.
+"""
+
+_SIGNS = ".,;:?!…\"'“”‘’()-"
+
+
+def _bare(word: str) -> str:
+    """As it sounds: Whisper changes its mind about signs and capitals more than about words."""
+    return word.strip(_SIGNS).lower()
+
+
+class StableText:
+    """Grows by whole words and takes none back."""
+
+    def __init__(self) -> None:
+        self._words: list[str] = []
+        self._before: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """Without a sign at its end: that the sentence is over, nobody knows yet."""
+        return " ".join(self._words).rstrip(_SIGNS)
+
+    def push(self, transcript: str) -> int:
+        """The transcript of all that was said so far. Returns how many words became stable by it."""
+        words = transcript.split()
+        agreed = _agreed(self._before, words)
+        self._before = words
+        known = len(self._words)
+        if agreed <= known or _agreed(self._words, words) < known:  # nothing more, or it doubts what was taken for sure
+            return 0
+        self._words += words[known:agreed]
+        return agreed - known
+
+
+def _agreed(one: list[str], other: list[str]) -> int:
+    """Words at the beginning that both have."""
+    for number, (left, right) in enumerate(zip(one, other, strict=False)):
+        if _bare(left) != _bare(right):
+            return number
+    return min(len(one), len(other))

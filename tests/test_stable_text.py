@@ -1,0 +1,38 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app.conversation.stable_text import StableText
+
+
+@pytest.mark.parametrize(
+    ("transcripts", "stable"),
+    [
+        (["The child"], ""),
+        (["The child", "The child almost"], "The child"),
+        (["The child.", "the child, almost hurt"], "the child"),
+        (["The chai", "The child almost", "The child almost hurt"], "The child almost"),
+        (["And so my", "And so my fellow", "An so I fell"], "And so my"),
+        (
+            ["And so my", "And so my fellow", "An so I fell", "And so my fellow Americans", "And so my fellow"],
+            "And so my fellow",
+        ),
+        (["", "hello", "", "hello there", "hello there"], "hello there"),
+        (["one two three", "one two", "one two three"], "one two"),
+    ],
+)
+def test_what_two_in_a_row_have_in_common_is_stable(transcripts: list[str], stable: str) -> None:
+    text = StableText()
+    for transcript in transcripts:
+        text.push(transcript)
+    assert text.text == stable
+
+
+@given(st.lists(st.lists(st.sampled_from(["a", "b", "c", "A.", "b,"]), max_size=6).map(" ".join), max_size=12))
+def test_no_word_is_taken_back_and_each_is_counted_once(transcripts: list[str]) -> None:
+    text, counted, before = StableText(), 0, ""
+    for transcript in transcripts:
+        counted += text.push(transcript)
+        assert text.text.startswith(before)
+        assert len(text.text.split()) == counted
+        before = text.text
