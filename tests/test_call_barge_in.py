@@ -126,3 +126,15 @@ async def test_the_agents_own_echo_holds_it_up_once_and_is_no_turn() -> None:
         assert decode(np.concatenate(rig.line.frames), PLAY_RATE_HZ).endswith("twenty.")
         assert len(rig.line.all(m.SpeechStarted)) == 1
         assert len([s for s in rig.line.all(m.StateChanged) if s.state == "held"]) <= 1
+
+
+async def test_a_caller_who_speaks_over_a_known_echo_stops_the_agent() -> None:
+    async with calling(speed=1.0, paced=True) as rig:
+        assert isinstance(rig.line, PacedLine)
+        rig.line.give(said("count to 100"))
+        await rig.line.state("speaking")
+        echoing(rig.line)
+        await rig.line.state("speaking", 2)  # the echo is known
+        rig.line.give(said("stop that please"))
+        await rig.line.wait(m.SpeechStarted, 2)
+        assert (await rig.line.wait(m.TurnTimed)).timeline["outcome"] == "interrupted"
