@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from deployments.contracts import SPEECH_RATE_HZ, Message, Pcm
 from deployments.errors import AntiphonError
 from serve_app.caller_turn import CallerTurn
+from serve_app.conversation.barge_in import Verdict
 from serve_app.conversation.items import ServerVad
 from serve_app.conversation.judging import TurnJudge
 from serve_app.conversation.listening import Fact, VoicePaused, VoiceResumed, VoiceStarted, milliseconds
@@ -15,6 +16,7 @@ from serve_app.conversation.messages import IdleTimedOut
 from serve_app.conversation.timeline import Timeline
 from serve_app.conversation.turns import Event, State
 from serve_app.ear import Ear
+from serve_app.hold import Doorman, Hold
 from serve_app.partials import Partials
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ class Listener:
         self._call = call
         self._ear = ear
         self._partials = Partials(call, ear)
+        self._hold: Hold | None = None
+        self._doorman = Doorman(call)
         self.idle_since: int | None = None
         """The sample from which nobody has spoken after an answer."""
 
@@ -57,6 +61,9 @@ class Listener:
 
     def _voice_started(self, fact: VoiceStarted) -> None:
         call = self._call
+        if call.reply is not None and self._may_interrupt() and self._doorman.knows(fact.first_sample):
+            self._ear.hearing.end_of_speech()
+            return
         first = max(fact.first_sample - self._ear.prefix_samples, call.uncommitted_sample)
         call.turn = CallerTurn(first, Timeline(0))
         started_s = self._ear.time_s(fact.first_sample)
@@ -66,6 +73,7 @@ class Listener:
             call.step(Event.VOICE_STARTED)
         elif self._may_interrupt():
             call.reply.timeline.restamp("interruption_started", at_s=started_s)
+            self._hold = Hold(call, call.turn, fact.first_sample, on_words=self._judge_hold)
             call.step(Event.VOICE_STARTED)
         else:
             call.announce_turn()
@@ -90,8 +98,8 @@ class Listener:
     def _tick(self) -> None:
         """A window has passed: is anything over?"""
         turn, state = self._call.turn, self._call.state
-        if state is State.HELD:
-            self._judge_hold()
+        if state is State.HELD and self._hold is not None:
+            self._judge_hold(self._hold)
         elif turn is not None and turn.judge is not None:
             self._judge_turn(turn, turn.judge)
         elif turn is not None and state is State.HEARING:
@@ -101,11 +109,15 @@ class Listener:
             self._ear.forget_idle_audio()
             self._watch_idleness()
 
-    def _judge_hold(self) -> None:
-        hearing, options = self._ear.hearing, self._call.stage.options.turn_taking
-        if hearing.voiced_ms >= options.interruption_ms:
+    def _judge_hold(self, hold: Hold) -> None:
+        """What stops the agent for good, and what it speaks on after. A hold that is over is not judged."""
+        if self._call.state is not State.HELD or hold.turn is not self._call.turn:
+            return
+        verdict = hold.verdict()
+        if verdict is Verdict.INTERRUPTION:
             self._call.step(Event.INTERRUPTION_JUDGED)
-        elif hearing.silence_ms >= options.hold_ms:
+        elif verdict is Verdict.FALSE_ALARM:
+            self._doorman.dismiss(hold.intrusion())
             self._call.step(Event.FALSE_ALARM_JUDGED)
 
     def _judge_turn(self, turn: CallerTurn, judge: TurnJudge) -> None:

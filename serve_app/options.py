@@ -11,6 +11,14 @@ DEFAULT_INSTRUCTIONS = (
 )
 
 
+BACKCHANNELS = (
+    *("mhm", "mm", "hm", "mm-hm", "mm-hmm", "uh-huh", "uh", "um", "ah", "oh", "aha", "huh", "wow"),
+    *("yeah", "yep", "yup", "ok", "okay", "right", "all right", "alright", "sure", "i see", "got it"),
+    *("of course", "exactly", "indeed", "cool", "nice", "great", "good"),
+)
+"""Said while somebody else speaks, and no reason to stop: the commonest in English telephone calls."""
+
+
 class ListeningOptions(Options):
     """When is somebody speaking? Windows are 32 ms, the length that Silero VAD was trained on."""
 
@@ -82,10 +90,53 @@ class TurnTakingOptions(Options):
     )
     medium_silence_ms: int = Field(4000, ge=0, description="The same for eagerness medium and auto.")
     high_silence_ms: int = Field(2000, ge=0, description="The same for eagerness high.")
+    barge_in: Literal["words", "voice"] = Field(
+        "words",
+        description="What stops the agent for good when the caller makes a sound: `words`, so that it speaks on after "
+        "its own echo, noise and backchannels, or `voice` alone.",
+    )
     interruption_ms: int = Field(
-        160, ge=0, description="Voice over the agent's for this long is an interruption; less was a cough or a click."
+        160,
+        ge=0,
+        description="Less voice over the agent's than this was a cough or a click. From this on the ASR is asked what "
+        "is said; where voice alone decides, it is an interruption.",
     )
     hold_ms: int = Field(400, ge=0, description="Silence after which an agent who fell silent for nothing speaks on.")
+    words_every_ms: int = Field(
+        160, ge=32, description="After so much more voice the ASR is asked again: a word has about 300 ms."
+    )
+    unheard_ms: int = Field(
+        450, ge=0, description="Voice for this long is an interruption when the ASR has not answered yet."
+    )
+    faint_dbfs: float = Field(
+        -55.0, le=0, description="But not when it is fainter than this: somebody else, far from the microphone."
+    )
+    undecided_ms: int = Field(
+        1500,
+        ge=0,
+        description="The agent is silent for a doubtful sound no longer than this: then one without words is noise, "
+        "and anything else an interruption.",
+    )
+    louder_db: float = Field(
+        9.0, ge=0, description="The agent falls silent for noise again once it is louder by this, or after a pause."
+    )
+    backchannels: tuple[str, ...] = Field(
+        BACKCHANNELS, description="What a caller says without wanting the turn, in the language of the calls."
+    )
+    backchannel_silence_ms: int = Field(
+        200,
+        ge=0,
+        description="Silence after a backchannel that makes sure that nothing follows: gaps within words reach 120 ms.",
+    )
+    echo_likeness: float = Field(
+        0.55,
+        ge=0,
+        le=1,
+        description="From this likeness a sound is the agent's own voice. Unrelated speech seldom reaches .5.",
+    )
+    echo_doubt: float = Field(
+        0.42, ge=0, le=1, description="From this likeness words count only after `unheard_ms`: an echo has words too."
+    )
 
 
 class Deadlines(Options):
@@ -96,6 +147,9 @@ class Deadlines(Options):
     next_token_s: float = Field(10.0, gt=0, description="Between words of the LLM.")
     first_audio_s: float = Field(15.0, gt=0, description="From a phrase's text to its first audio.")
     next_audio_s: float = Field(10.0, gt=0, description="Between chunks of one phrase's audio.")
+    barge_in_words_s: float = Field(
+        1.0, gt=0, description="The words of a sound that made the agent fall silent; without them voice decides."
+    )
     end_of_turn_s: float = Field(1.0, gt=0, description="The turn model's answer; without one the silence decides.")
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from deployments.contracts import Pcm
 from deployments.errors import CallerGone
+from serve_app.conversation.echo import PlayedMemory
 from serve_app.conversation.items import MessageItem
 from serve_app.conversation.messages import Event, Pauser
+from serve_app.conversation.timeline import now_s
 from serve_app.transports.base import Transport
 
 EVENT_LIMIT = 2_000
@@ -30,6 +32,8 @@ class Outbox:
     """A queue in front of the transport. Events never wait for room, sound does; one task, `run`, sends both."""
 
     def __init__(self, transport: Transport) -> None:
+        self.played = PlayedMemory(transport.rate_hz)
+        """What an echo may be of."""
         self._transport = transport
         self._waiting: deque[Event | Sound] = deque()
         self._sounds = 0
@@ -105,6 +109,7 @@ class Outbox:
             return
         self._sounds -= 1
         self._room.set()
+        self.played.push(entry.pcm, now_s())
         await self._transport.play(entry.pcm, entry.item)
         if entry.on_sent is not None:
             entry.on_sent()

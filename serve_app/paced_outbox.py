@@ -25,6 +25,7 @@ from serve_app.conversation.messages import (
     Pauser,
     ToolArguments,
 )
+from serve_app.conversation.timeline import now_s
 from serve_app.outbox import EVENT_LIMIT, Outbox, Sound
 from serve_app.transports.base import PacedTransport
 
@@ -114,7 +115,9 @@ class PacedOutbox(Outbox):
         pieces = [part.pcm for part in parts]
         if wanted:
             pieces.append(np.zeros(wanted, np.int16))
-        return np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
+        frame = np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
+        self.played.push(frame, now_s())
+        return frame
 
     def _take(self, sound: Sound, wanted: int) -> Sound:
         if not self._used and sound.on_sent is not None:
@@ -131,6 +134,7 @@ class PacedOutbox(Outbox):
     def _take_back(self) -> None:
         """What the transport had not sent yet is what the lane begins with again."""
         unsent = self._paced.take_back()
+        self.played.take_back(unsent)
         if unsent and self._used:  # the rest of it becomes a sound of its own
             begun = self._lane.popleft()
             assert isinstance(begun, Sound)

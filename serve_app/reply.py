@@ -226,7 +226,10 @@ class Reply:
         self.finished = True
 
     def _cut(self, item: MessageItem) -> None:
-        unheard = self._stage.outbox.drop_sound() + self._stage.transport.stop_playing()
+        outbox, dropped = self._stage.outbox, self._stage.outbox.drop_sound()
+        stopped = self._stage.transport.stop_playing()
+        outbox.played.take_back(stopped)
+        unheard = dropped + stopped
         heard_ms = self._milliseconds(max(0, self._given_samples - unheard))
         self._stage.history.cut(item, round(heard_ms))
 

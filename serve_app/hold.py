@@ -1,0 +1,146 @@
+"""A hold: the agent fell silent for a sound of the caller's, which is listened to until it can be judged."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deployments.audio import resample
+from deployments.contracts import SPEECH_RATE_HZ, Pcm
+from serve_app.caller_turn import CallerTurn
+from serve_app.conversation.barge_in import Intrusion, Verdict, judge_for
+from serve_app.conversation.echo import DELAY_MS, HEARD_MS, likeness
+from serve_app.conversation.listening import milliseconds, samples
+
+if TYPE_CHECKING:
+    from serve_app.call import Call
+
+log = logging.getLogger("antiphon.call")
+
+SAME_SOUND_MS = 200
+"""A sound that was judged to be nothing goes on over gaps as short as this."""
+
+
+def echo_likeness(call: "Call", first: int, end: int) -> float:
+    """How alike the caller's samples [first, end) are to what was played to them."""
+    ear, played = call.ear, call.stage.outbox.played
+    heard = ear.memory.between(max(first, end - samples(HEARD_MS)), end)
+    end_s = ear.time_s(end)
+    sound = played.between(end_s - (len(heard) / SPEECH_RATE_HZ + DELAY_MS / 1000), end_s)
+    return likeness(heard, resample(sound, played.rate_hz, SPEECH_RATE_HZ)) if sound.any() else 0.0
+
+
+def level_dbfs(pcm: Pcm) -> float:
+    """Of int16[n]; -90 for silence."""
+    power = float(np.mean((pcm / 32768.0) ** 2)) if len(pcm) else 0.0
+    return 10 * float(np.log10(max(power, 1e-9)))
+
+
+class Hold:
+    """Of one `turn` that may become the caller's. `on_words` is called when there is more to judge by."""
+
+    def __init__(self, call: "Call", turn: CallerTurn, first_sample: int, on_words: Callable[["Hold"], None]) -> None:
+        self.turn = turn
+        self._call = call
+        self._first = first_sample
+        self._on_words = on_words
+        self._began = call.ear.hearing.next_sample
+        self._judge = judge_for(call.stage.options.turn_taking)
+        self._asking: asyncio.Task[None] | None = None
+        self._words: str | None = None
+        self._words_expected = self._by_words = call.stage.options.turn_taking.barge_in == "words"
+        self._read_samples = 0  # of the voice
+        self._echo_looked_at, self._echo = 0, 0.0
+
+    def verdict(self) -> Verdict | None:
+        """After what was heard so far."""
+        self._ask()
+        verdict = self._judge.verdict(self.intrusion())
+        if verdict is not None and self._asking is not None:
+            self._asking.cancel()
+        return verdict
+
+    def intrusion(self) -> Intrusion:
+        hearing = self._call.ear.hearing
+        return Intrusion(
+            voiced_ms=hearing.voiced_ms,
+            silence_ms=hearing.silence_ms,
+            held_ms=milliseconds(hearing.next_sample - self._began),
+            level_dbfs=level_dbfs(self._call.ear.memory.between(self._first, hearing.last_voiced_sample)),
+            echo_likeness=self._likeness() if self._by_words else 0.0,
+            words=self._words,
+            unread_ms=milliseconds(hearing.voiced_samples - self._read_samples),
+            words_expected=self._words_expected,
+        )
+
+    def _likeness(self) -> float:
+        """Looked at again when there is more of the sound."""
+        end = self._call.ear.hearing.last_voiced_sample
+        if end > self._echo_looked_at:
+            self._echo_looked_at, self._echo = end, echo_likeness(self._call, self._first, end)
+        return self._echo
+
+    def _ask(self) -> None:
+        hearing, options = self._call.ear.hearing, self._call.stage.options.turn_taking
+        unread_ms = milliseconds(hearing.voiced_samples - self._read_samples)
+        wanted_ms = 1 if hearing.paused else options.words_every_ms if self._read_samples else options.interruption_ms
+        enough = hearing.voiced_ms >= options.interruption_ms and unread_ms >= wanted_ms
+        if self._words_expected and self._asking is None and enough:
+            self._asking = self._call.spawn(self._read(hearing.voiced_samples, hearing.next_sample))
+
+    async def _read(self, voiced_samples: int, end: int) -> None:
+        call = self._call
+        audio = call.ear.memory.between(self.turn.first_sample, end)
+        try:
+            async with asyncio.timeout(call.stage.options.deadlines.barge_in_words_s):
+                transcript = await call.stage.models.asr.transcribe(
+                    audio, language=call.settings.language, hint=call.settings.hint
+                )
+            self._words, self._read_samples = transcript.text.strip(), voiced_samples
+        except Exception as failed:  # whatever it is: the call can do without these words
+            log.warning("the words over the agent's voice are not known, the voice decides: %s", failed)
+            self._words, self._words_expected = None, False
+        self._asking = None
+        self._on_words(self)
+
+
+@dataclass(slots=True)
+class Dismissed:
+    """A sound that was judged to be nothing while it went on: the agent does not fall silent for it again."""
+
+    last_sample: int
+    level_dbfs: float
+    echo: bool
+
+
+class Doorman:
+    """Knows the sounds that were dismissed in a call, and lets new ones by."""
+
+    def __init__(self, call: "Call") -> None:
+        self._call = call
+        self._dismissed: Dismissed | None = None
+
+    def dismiss(self, intrusion: Intrusion) -> None:
+        """A false alarm. One that is over is not remembered, but an echo comes again."""
+        options, hearing = self._call.stage.options.turn_taking, self._call.ear.hearing
+        echo = intrusion.echo_likeness >= options.echo_likeness
+        if echo or not hearing.paused:
+            self._dismissed = Dismissed(hearing.last_voiced_sample, intrusion.level_dbfs, echo)
+
+    def knows(self, first_sample: int) -> bool:
+        """Is the voice that begins here only more of what was dismissed?"""
+        sound, options, now = self._dismissed, self._call.stage.options.turn_taking, self._call.ear.hearing.next_sample
+        if sound is None or options.barge_in == "voice":
+            return False
+        if sound.echo:  # it comes back for as long as the agent speaks; somebody may speak over it
+            known = echo_likeness(self._call, now - samples(HEARD_MS), now) >= options.echo_doubt
+        else:
+            level = level_dbfs(self._call.ear.memory.between(first_sample, now))
+            goes_on = first_sample - sound.last_sample < samples(SAME_SOUND_MS)
+            known = goes_on and level < sound.level_dbfs + options.louder_db
+        if known:
+            sound.last_sample = now
+        return known

@@ -1,0 +1,140 @@
+"""A call in which the caller's side makes a sound over the agent: which sounds stop it."""
+
+from collections import deque
+
+import numpy as np
+
+from deployments.audio import resample
+from deployments.contracts import Pcm, Transcript
+from deployments.errors import ModelFailed
+from deployments.tones import decode
+from serve_app.conversation import messages as m
+from serve_app.options import CallOptions, TurnTakingOptions
+from tests.call_kit import PLAY_RATE_HZ, PacedLine, Rig, answered, calling, said, silence, speaking, statuses
+
+
+class Deaf:
+    """An ASR that knows tones from noise; other sound has no words."""
+
+    async def transcribe(self, audio: Pcm, *, language: str | None = None, hint: str = "") -> Transcript:
+        return Transcript(decode(audio), (), 0.0, len(audio) // 16, language or "en")
+
+
+class Failing(Deaf):
+    """Fails for whatever is said after the first turn."""
+
+    turns = 0
+
+    async def transcribe(self, audio: Pcm, *, language: str | None = None, hint: str = "") -> Transcript:
+        heard = await super().transcribe(audio, language=language, hint=hint)
+        if not "count to 20".startswith(heard.text):
+            raise ModelFailed("no words today")
+        return heard
+
+
+def noise(ms: int) -> Pcm:
+    return np.random.default_rng(1).normal(0, 3000, 16 * ms).astype(np.int16)
+
+
+async def resumed(rig: Rig) -> None:
+    """The agent fell silent, spoke on, and said all of it."""
+    await rig.line.state("held")
+    await rig.line.wait(m.TurnTimed)
+    assert statuses(rig) == [("completed", None)]
+    assert rig.line.words(answered(rig, 1)).endswith("twenty.")
+    assert len(rig.line.all(m.SpeechStarted)) == 1
+
+
+async def test_a_backchannel_does_not_stop_the_agent_and_is_no_turn() -> None:
+    async with calling(speed=4.0) as rig:
+        rig.line.give(said("count to 20"))
+        await speaking(rig)
+        rig.line.give(said("mhm, i see"))
+        await resumed(rig)
+        assert [text for role, text in rig.texts() if role == "user"] == ["count to 20"]
+
+
+async def test_a_word_stops_it() -> None:
+    async with calling(speed=1.0) as rig:
+        rig.line.give(said("count to 20"))
+        await speaking(rig)
+        rig.line.give(said("stop"))
+        await rig.line.wait(m.AnswerFinished)
+        assert statuses(rig) == [("cancelled", "turn_detected")]
+        await rig.line.wait(m.AnswerStarted, 2)
+        assert rig.texts()[2] == ("user", "stop")
+
+
+async def test_where_voice_alone_decides_a_backchannel_stops_it() -> None:
+    options = CallOptions(prefill=False, turn_taking=TurnTakingOptions(barge_in="voice"))
+    async with calling(options=options, speed=1.0) as rig:
+        rig.line.give(said("count to 20"))
+        await speaking(rig)
+        rig.line.give(said("mhm, i see"))
+        await rig.line.wait(m.AnswerFinished)
+        assert statuses(rig) == [("cancelled", "turn_detected")]
+
+
+async def test_a_cough_holds_it_up() -> None:
+    async with calling(asr=Deaf(), speed=4.0) as rig:
+        rig.line.give(said("count to 20"))
+        await speaking(rig)
+        rig.line.give(noise(400), silence(600))
+        await resumed(rig)
+
+
+async def test_noise_without_end_holds_it_up_once() -> None:
+    async with calling(asr=Deaf(), speed=4.0) as rig:
+        rig.line.give(said("count to 20"))
+        await speaking(rig)
+        rig.line.give(noise(6000), silence(1000))
+        await resumed(rig)
+        assert len([s for s in rig.line.all(m.StateChanged) if s.state == "held"]) == 1
+
+
+async def test_without_an_asr_the_voice_decides() -> None:
+    async with calling(asr=Failing(), speed=1.0) as rig:
+        rig.line.give(said("count to 20"))
+        await speaking(rig)
+        rig.line.give(said("mhm, i see"))
+        await rig.line.wait(m.AnswerFinished)
+        assert statuses(rig) == [("cancelled", "turn_detected")]
+
+
+def echoing(line: PacedLine, delay_frames: int = 10) -> None:
+    """From now on the caller's side hears what it plays 200 ms later, 14 dB softer, and nothing else."""
+    on_its_way: deque[Pcm] = deque([silence(20)] * delay_frames)
+    next_frame = line.next_frame
+
+    def play() -> Pcm | None:
+        frame = next_frame()
+        on_its_way.append(silence(20) if frame is None else resample(frame // 5, PLAY_RATE_HZ, 16_000))
+        line.give(on_its_way.popleft())
+        return frame
+
+    line.speak_from(play)
+
+
+async def test_the_agents_own_echo_holds_it_up_once_and_is_no_turn() -> None:
+    async with calling(speed=1.0, paced=True) as rig:
+        assert isinstance(rig.line, PacedLine)
+        rig.line.give(said("count to 20"))
+        await rig.line.state("speaking")
+        echoing(rig.line)
+        await rig.line.wait(m.TurnTimed)
+        assert statuses(rig) == [("completed", None)]
+        assert decode(np.concatenate(rig.line.frames), PLAY_RATE_HZ).endswith("twenty.")
+        assert len(rig.line.all(m.SpeechStarted)) == 1
+        assert len([s for s in rig.line.all(m.StateChanged) if s.state == "held"]) <= 1
+
+
+async def test_a_caller_who_speaks_over_a_known_echo_stops_the_agent() -> None:
+    async with calling(speed=1.0, paced=True) as rig:
+        assert isinstance(rig.line, PacedLine)
+        rig.line.give(said("count to 100"))
+        await rig.line.state("speaking")
+        echoing(rig.line)
+        await rig.line.state("speaking", 2)  # the echo is known
+        rig.line.give(said("stop that please"))
+        await rig.line.wait(m.SpeechStarted, 2)
+        assert (await rig.line.wait(m.TurnTimed)).timeline["outcome"] == "interrupted"
