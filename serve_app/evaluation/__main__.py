@@ -59,7 +59,8 @@ def evaluate(found: Material, options: TurnTakingOptions, args: argparse.Namespa
 
 def _proposed(found: Material, options: TurnTakingOptions, args: argparse.Namespace) -> str:
     tuning, held_out = (Trial(found.part(held_out=part), found.latencies) for part in (False, True))
-    kept = best(tuning, options, args.tries, args.seed)[: args.best]
+    found_sets = best(tuning, options, args.tries, args.seed)
+    kept = [one for one in found_sets if one[1].p50_ms <= args.within_ms][: args.best]
     return proposals(
         [(changes, tuned, held_out.score(by_options(changed(options, changes)))) for changes, tuned in kept]
     )
@@ -91,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--latencies", nargs=3, type=float, metavar="MS", help="of turn, ASR and LLM, if not measured")
     parser.add_argument("--best", type=int, default=0, metavar="N", help="propose so many better option sets")
     parser.add_argument("--tries", type=int, default=TRIES, help="that are tried for it (%(default)s)")
+    parser.add_argument("--within-ms", type=float, default=400, help="and their longest median delay (%(default)g)")
     parser.add_argument("--out", type=Path, default=Path("reports"), help="folder of the picture (%(default)s)")
     args = parser.parse_args(argv)
     try:
