@@ -93,7 +93,11 @@ class Listener:
     def new_judge(self) -> TurnJudge | None:
         """For a pause that begins now."""
         detection = self._call.settings.turn_detection
-        return None if detection is None else TurnJudge(detection, self._call.stage.options.turn_taking)
+        options = self._call.stage.options
+        turn_taking = options.turn_taking
+        if not options.speculation:  # then nobody asks for the words before the turn is over
+            turn_taking = turn_taking.model_copy(update={"ask_llm": False})
+        return None if detection is None else TurnJudge(detection, turn_taking)
 
     def _tick(self) -> None:
         """A window has passed: is anything over?"""

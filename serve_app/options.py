@@ -50,37 +50,38 @@ class ListeningOptions(Options):
 
 
 class TurnTakingOptions(Options):
-    """When is the caller's turn over? The turn model is asked at the pause and again while the silence lasts."""
+    """When is the caller's turn over? Two models say how likely: one by the sound, asked at the pause and again while
+    the silence lasts, one by the words. Together they make a certainty, and the certainty a silence to wait for:
+    certainly over after `min_silence_ms`, certainly not before the eagerness' longest, in between by equal ratios."""
 
-    end_probability: float = Field(0.8, ge=0, le=1, description="From this probability the turn is over at once.")
-    min_silence_ms: int = Field(160, ge=0, description="But never before this silence: gaps within words reach 120 ms.")
-    unsure_probability: float = Field(0.3, ge=0, le=1, description="From this one, after `unsure_silence_ms`.")
-    unsure_silence_ms: int = Field(
-        700,
-        ge=0,
-        description="Pauses between clauses are mostly shorter than this. Eagerness low doubles it, high halves it.",
+    sound_weight: float = Field(
+        0.25, ge=0, le=10, description="How much the turn model's log-odds count. Fitted by `serve_app.evaluation`."
     )
-    doubtful_probability: float = Field(
-        0.08,
-        ge=0,
-        le=1,
-        description="From this one, and where the turn model says nothing, after `doubtful_silence_ms`.",
+    words_weight: float = Field(1.2, ge=0, le=10, description="How much the LLM's log-odds count, likewise.")
+    certainty_offset: float = Field(
+        2.25,
+        ge=-20,
+        le=20,
+        description="Added to the log-odds, likewise: small models rarely say that a sentence is whole.",
     )
-    doubtful_silence_ms: int = Field(1200, ge=0, description="As `unsure_silence_ms`, for turns that sound unfinished.")
+    unknown_probability: float = Field(
+        0.1, ge=0, le=1, description="Taken for the turn model's probability while it says nothing."
+    )
+    unknown_sentence: float = Field(
+        0.2, ge=0, le=1, description="Taken for the LLM's where it says nothing, or is not asked."
+    )
     ask_llm: bool = Field(
         True,
-        description="Where the turn model is in doubt, ask the LLM as well whether the sentence is over. It costs no "
-        "time: the answer's prompt is prepared by it.",
+        description="Ask the LLM as well whether the sentence is over. It costs no time: the answer's prompt is "
+        "prepared by it.",
     )
-    whole_sentence: float = Field(
-        0.15,
+    words_wait_ms: int = Field(
+        600,
         ge=0,
-        le=1,
-        description="From this probability of the LLM's the words are a whole sentence. Few that break off reach .1, "
-        "and a third of the whole ones does not: small models would say more.",
+        description="Not before this silence while the LLM has not said: until it has, no answer begins either.",
     )
-    whole_silence_ms: int = Field(
-        350, ge=0, description="Then over after this, from `unsure_probability`; below it after `unsure_silence_ms`."
+    min_silence_ms: int = Field(
+        200, ge=0, description="The least silence. The answer's first sound is hardly ever ready sooner."
     )
     ask_every_ms: int = Field(
         150, ge=32, description="While the silence lasts the turn model is asked again this often."

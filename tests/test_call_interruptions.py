@@ -79,7 +79,7 @@ async def test_an_answer_that_ends_while_held_does_not_silence_the_next_one() ->
 
 async def test_the_caller_may_think_aloud_before_the_agent_speaks() -> None:
     async with calling(options=CallOptions(speculation=False, prefill=False), llm=synthetic_llm(SLOW_TO_START)) as rig:
-        rig.line.give(said("hello", pause_ms=300))
+        rig.line.give(said("hello", pause_ms=500))
         await rig.line.state("thinking")
         rig.line.give(said("no, wait", pause_ms=800))
         await rig.line.wait(m.TurnTimed, 2)

@@ -1,13 +1,26 @@
 """Is the caller's turn over? Silence, how it sounded and what was said, weighed by the call's turn detection. Pure."""
 
 from dataclasses import dataclass
-from math import inf
+from math import exp, log
 
 from serve_app.conversation.items import SemanticVad, ServerVad
 from serve_app.options import TurnTakingOptions
 
-PATIENCE = {"low": 2.0, "high": 0.5}
-"""How much longer or shorter than usual an eagerness waits while it is unsure."""
+SUREST = 0.02
+"""A model that claims to be surer than this, of yes or of no, is not believed: it would outweigh the other."""
+
+
+def log_odds(probability: float) -> float:
+    """0 at one half, the same amount above and below for opposite opinions."""
+    bounded = min(max(probability, SUREST), 1 - SUREST)
+    return log(bounded / (1 - bounded))
+
+
+def certainty(options: TurnTakingOptions, probability: float | None, sentence_end: float | None) -> float:
+    """How surely the turn is over, 0 to 1: a logistic regression on what the two models say. Grows with each."""
+    sound = log_odds(options.unknown_probability if probability is None else probability)
+    words = log_odds(options.unknown_sentence if sentence_end is None else sentence_end)
+    return 1 / (1 + exp(-(options.certainty_offset + options.sound_weight * sound + options.words_weight * words)))
 
 
 @dataclass(slots=True)
@@ -32,39 +45,27 @@ class TurnJudge:
     @property
     def doubts(self) -> bool:
         """Would it help to know what the LLM thinks of the words?"""
-        if isinstance(self.detection, ServerVad) or not self.options.ask_llm:
-            return False
-        return self.probability is None or self.probability < self.options.end_probability
+        detection = self.detection
+        return isinstance(detection, SemanticVad) and detection.create_response and self.options.ask_llm
 
     def is_over(self, silence_ms: int) -> bool:
         """The verdict after this much silence."""
         if isinstance(self.detection, ServerVad):
             return silence_ms >= self.detection.silence_duration_ms
-        return silence_ms >= min(self._by_sound(self.detection), self._by_words(self.detection))
+        return silence_ms >= self._needed_ms(self.detection)
 
-    def _by_words(self, detection: SemanticVad) -> float:
-        """A whole sentence needs less silence than it sounds like."""
-        if self.sentence_end is None or self.sentence_end < self.options.whole_sentence:
-            return inf
-        sounds_over = self.probability is not None and self.probability >= self.options.unsure_probability
-        silence_ms = self.options.whole_silence_ms if sounds_over else self.options.unsure_silence_ms
-        return silence_ms * PATIENCE.get(detection.eagerness, 1.0)
-
-    def _by_sound(self, detection: SemanticVad) -> float:
-        options, eagerness = self.options, detection.eagerness
-        latest = {
+    def _needed_ms(self, detection: SemanticVad) -> float:
+        """From the shortest silence, when it is certain that the turn is over, to the eagerness' longest when it is
+        certain that it is not: in between by equal ratios, as people hear durations."""
+        options = self.options
+        longest_ms = {
             "low": options.low_silence_ms,
             "medium": options.medium_silence_ms,
             "auto": options.medium_silence_ms,
             "high": options.high_silence_ms,
-        }[eagerness]
-        patience = PATIENCE.get(eagerness, 1.0)
-        if self.probability is None:
-            return min(options.doubtful_silence_ms * patience, latest)
-        if self.probability >= options.end_probability:
-            return min(options.min_silence_ms, latest)
-        if self.probability >= options.unsure_probability:
-            return min(options.unsure_silence_ms * patience, latest)
-        if self.probability >= options.doubtful_probability:
-            return min(options.doubtful_silence_ms * patience, latest)
-        return latest
+        }[detection.eagerness]
+        shortest_ms = min(options.min_silence_ms, longest_ms)
+        doubt = 1 - certainty(options, self.probability, self.sentence_end)
+        needed_ms = exp((1 - doubt) * log(max(shortest_ms, 1)) + doubt * log(max(longest_ms, 1)))
+        waits_for_words = self.doubts and self.sentence_end is None
+        return max(needed_ms, min(options.words_wait_ms, longest_ms)) if waits_for_words else needed_ms
