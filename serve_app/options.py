@@ -16,7 +16,7 @@ BACKCHANNELS = (
     *("yeah", "yep", "yup", "ok", "okay", "right", "all right", "alright", "sure", "i see", "got it"),
     *("of course", "exactly", "indeed", "cool", "nice", "great", "good"),
 )
-"""Said while somebody else speaks, and no reason to stop: the commonest in English telephone calls."""
+"""Said while somebody else speaks, and no reason to stop. English; other languages have their own."""
 
 
 class ListeningOptions(Options):
