@@ -123,17 +123,18 @@ async def test_a_pause_shorter_than_the_silence_does_not_end_the_turn(demo_url: 
 
 
 async def test_low_eagerness_waits_longer_than_high(demo_url: str) -> None:
-    """After an unfinished sentence, which only the longest silence ends."""
-    waits = []
+    """After an unfinished sentence. The speech is as long both times, the rest of the turn is silence."""
+    text = "i would like,"
+    speech_ms = 1000 * len(tones.encode(text, RATE_HZ)) / RATE_HZ
+    waits_ms = []
     for eagerness in ("high", "low"):
         async with calling(demo_url) as caller:
             await caller.detect(type="semantic_vad", eagerness=eagerness, create_response=False)
-            caller.say("i would like,")
-            await caller.wait("input_audio_buffer.speech_started")
-            started = asyncio.get_running_loop().time()
-            await caller.wait("input_audio_buffer.committed")
-            waits.append(asyncio.get_running_loop().time() - started)
-    assert waits[1] > 1.5 * waits[0]
+            caller.say(text)
+            started = await caller.wait("input_audio_buffer.speech_started")
+            stopped = await caller.wait("input_audio_buffer.speech_stopped")
+            waits_ms.append(stopped.audio_end_ms - started.audio_start_ms - speech_ms)
+    assert waits_ms[1] > 1.5 * waits_ms[0] > 0
 
 
 @pytest.mark.parametrize("kind", ["server_vad", "semantic_vad"])
