@@ -22,8 +22,7 @@ from livekit import rtc
 
 from loadtest.room_facts import AGENT, AGENT_STATE, CALL_ID, CHAT, FINAL, SEGMENT, STATE, TIMELINE, TRANSCRIPTION
 from loadtest.room_line import LEAVE_TIMEOUT_S, LINGER_S
-from loadtest.room_sound import LOUD_PEAK, ROOM_FRAME_SAMPLES, STREAM_FRAMES, Sender
-from loadtest.room_source import ROOM_RATE_HZ
+from loadtest.room_sound import LOUD_PEAK, ROOM_FRAME_SAMPLES, ROOM_RATE_HZ, STREAM_FRAMES, Sender
 from loadtest.room_ticket import AGENT_NAME, Keys, Ticket, fresh
 from loadtest.sound import Mouth
 from loadtest.voiced import Pcm
@@ -117,7 +116,7 @@ class BareAgent:
 
     async def _repeat(self) -> None:
         while True:
-            self._sender.send(np.frombuffer((await self._queue.get()).data, np.int16))
+            await self._sender.send(np.frombuffer((await self._queue.get()).data, np.int16))
 
     async def _read(self, reader: rtc.TextStreamReader, caller: str) -> None:
         try:

@@ -19,8 +19,7 @@ from loadtest.recording import RATE_HZ, Recording
 from loadtest.room_exchange import RoomExchange
 from loadtest.room_facts import CALL_ID, CHAT, Fact, as_event
 from loadtest.room_line import Joining, RoomLine
-from loadtest.room_sound import ROOM_FRAME_SAMPLES, Doubler, Listener, Sender
-from loadtest.room_source import ROOM_RATE_HZ
+from loadtest.room_sound import ROOM_FRAME_SAMPLES, ROOM_RATE_HZ, Doubler, Listener, Sender
 from loadtest.room_ticket import Ticket
 from loadtest.sound import FRAME_SAMPLES, Microphone, Mouth
 from loadtest.voiced import Pcm, voiced_span

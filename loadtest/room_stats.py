@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.room_caller import RoomCaller
-from loadtest.room_sound import Jitter
-from loadtest.room_source import ROOM_RATE_HZ
+from loadtest.room_sound import ROOM_RATE_HZ, Jitter
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,7 @@ async def test_what_was_not_sent_is_taken_back() -> None:
         assert unsent >= 2 * FRAME - round((passed_s + 0.01) * ROOM_RATE_HZ)
         assert it.speaker.queued_samples() == 0
         assert it.speaker.take_back() == 0
-        assert it.played == [ONE, TWO, None]
+        assert it.played == [ONE, TWO]
 
 
 async def test_what_comes_as_it_sounds_goes_out_as_it_comes() -> None:
@@ -173,7 +173,8 @@ async def test_what_comes_as_it_sounds_goes_out_as_it_comes() -> None:
         it.speaker.pass_on(TWO, loud=True)
         it.speaker.strike()  # its clock is the one of what comes
         it.speaker.pass_on(THREE[:480], loud=True)
-        assert [len(pcm) for pcm in it.played if pcm is not None] == [FRAME, 480]
+        assert it.played == []
+        assert FRAME < it.speaker.queued_samples() <= FRAME + 480
         assert it.waiting == [ONE]
 
 

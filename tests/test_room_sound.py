@@ -5,8 +5,7 @@ import pytest
 
 from loadtest.chirp import chirp, delay_ms
 from loadtest.recording import RATE_HZ, Track
-from loadtest.room_sound import TAPS, Doubler, FrameClock, Listener
-from loadtest.room_source import ROOM_RATE_HZ
+from loadtest.room_sound import ROOM_RATE_HZ, TAPS, Doubler, FrameClock, Listener
 from loadtest.voiced import Pcm
 from tests.scripted_server import tone
 

@@ -13,9 +13,10 @@ from serve_app.transports.livekit_ffi import SourceWriter
 ROOM_RATE_HZ = 48_000
 """Opus' own rate: nothing is resampled on the way into the room."""
 FRAME_S = FRAME_MS / 1000
-QUEUE_MS = 2 * FRAME_MS
-"""Two frames wait on the native side, which sends 10 ms every 10 ms by its own clock, without Python's lock. So a
-stroke that comes late is heard by nobody, and the listener's jitter buffer stays small: it wins more than it costs."""
+QUEUE_MS = 3 * FRAME_MS
+"""Room on the native side, which sends 10 ms every 10 ms by its own clock, without Python's lock. About two frames wait
+there, so a stroke that comes late is heard by nobody, and the listener's jitter buffer stays small: it wins more than it
+costs. A frame more than that is never refused."""
 LEAD_S = 1.5 * FRAME_S
 """So much is to be queued after a stroke at least: half a frame is left when the next one comes."""
 
@@ -43,14 +44,21 @@ class Speaker:
             return
         now_s = time.monotonic()
         self._queued_until_s = max(self._queued_until_s, now_s)
+        frames: list[Pcm] = []
         while self._queued_until_s < now_s + LEAD_S:
             frame = self.next_frame()
             if frame is not None and not self._sounding:
+                frames.clear()
                 self._clear(now_s)
             elif frame is None and self._sounding and self._queued_until_s >= now_s + FRAME_S:
-                return  # the next piece of the answer may be here at the next stroke, which is soon enough
+                break  # the next piece of the answer may be here at the next stroke, which is soon enough
             self._sounding = frame is not None
-            self._write(frame)
+            frames.append(self._silence if frame is None else frame)
+            self._queued_until_s += FRAME_S
+            if self.on_frame is not None:
+                self.on_frame(frame)
+        if frames:  # in one request: the native side may take two that are made at once in either order
+            self._writer.write(frames[0] if len(frames) == 1 else np.concatenate(frames))
 
     def pass_on(self, pcm: Pcm, *, loud: bool) -> None:
         """From now on sound goes out as it comes: int16[n] at 48 kHz, n a multiple of 480. What is queued before
@@ -59,14 +67,8 @@ class Speaker:
         if loud and not self._sounding:
             self._clear(time.monotonic())
         self._sounding = loud
-        self._write(pcm)
-
-    def _write(self, frame: Pcm | None) -> None:
-        pcm = self._silence if frame is None else frame
         self._writer.write(pcm)
         self._queued_until_s += len(pcm) / ROOM_RATE_HZ
-        if self.on_frame is not None:
-            self.on_frame(frame)
 
     def _clear(self, now_s: float) -> None:
         self.source.clear_queue()
@@ -85,7 +87,8 @@ class Speaker:
             self._sounding = False
             now_s = time.monotonic()
             self._clear(now_s)
-            self._write(None)
+            self._writer.write(self._silence)
+            self._queued_until_s += FRAME_S
         return unsent
 
     async def close(self) -> None:
