@@ -20,6 +20,8 @@ log = logging.getLogger("antiphon.rooms")
 CHAT = "lk.chat"
 ORDERS = STOP, PAUSE, RESUME = "antiphon.stop", "antiphon.pause", "antiphon.resume"
 NOT_THE_CALLER = 403
+COLLEAGUE_S = 1.0
+"""An agent that finds another one there has left again by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class RoomLine:
         self._agent_name = agent_name
         self._metronome = metronome
         self._clean_audio = clean_audio
+        self._came_back = False
         self._hears: Hears | None = None
         self._changes: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -123,12 +126,13 @@ class RoomLine:
 
     def _other_agent(self) -> str | None:
         """The later of two agents finds the other one, and goes."""
-        for identity, participant in self.room.remote_participants.items():
-            agent = participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
-            ours = agent and participant.attributes.get(AGENT) == self._agent_name
-            if ours and identity != self._ticket.instead_of:
-                return identity
-        return None
+        others = self.room.remote_participants.items()
+        return next((identity for identity, participant in others if self._is_colleague(identity, participant)), None)
+
+    def _is_colleague(self, identity: str, participant: rtc.RemoteParticipant) -> bool:
+        agent = participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
+        ours = agent and participant.attributes.get(AGENT) == self._agent_name
+        return ours and identity != self._ticket.instead_of
 
     async def close(self) -> None:
         self._metronome.remove(self)
@@ -172,7 +176,8 @@ class RoomLine:
     # --- what happens in the room
 
     def _listen_to(self, room: rtc.Room) -> None:
-        room.on("participant_connected", self._joined)
+        room.on("participant_connected", self._connected)
+        room.on("reconnected", self._reconnected)
         room.on("participant_disconnected", self._left)
         room.on("track_published", lambda publication, participant: self._want(publication, participant))
         room.on("track_subscribed", self._subscribed)
@@ -185,6 +190,22 @@ class RoomLine:
     def _look_around(self) -> None:
         for participant in list(self.room.remote_participants.values()):
             self._joined(participant)
+
+    def _reconnected(self) -> None:
+        self._came_back = True
+
+    def _connected(self, participant: rtc.RemoteParticipant) -> None:
+        if self._is_colleague(participant.identity, participant):
+            self._spawn(self._make_way())
+        else:
+            self._joined(participant)
+
+    async def _make_way(self) -> None:
+        """A server that restarts sends for an agent, though the room's own is about to come back: that one stays."""
+        await asyncio.sleep(COLLEAGUE_S)
+        if self._other_agent() and not self._came_back:
+            log.info("the room's own agent is back")
+            self._tell().ended()
 
     def _joined(self, participant: rtc.RemoteParticipant) -> None:
         if not self.seat.joined(participant):
