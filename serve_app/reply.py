@@ -226,11 +226,10 @@ class Reply:
         self.finished = True
 
     def _cut(self, item: MessageItem) -> None:
-        outbox, dropped = self._stage.outbox, self._stage.outbox.drop_sound()
-        stopped = self._stage.transport.stop_playing()
-        outbox.played.take_back(stopped)
-        unheard = dropped + stopped
-        heard_ms = self._milliseconds(max(0, self._given_samples - unheard))
+        waiting = self._stage.outbox.drop_sound()
+        unplayed = self._stage.transport.stop_playing()
+        self._stage.outbox.played.take_back(unplayed)
+        heard_ms = self._milliseconds(max(0, self._given_samples - waiting - unplayed))
         self._stage.history.cut(item, round(heard_ms))
 
     async def _apologise(self, failure: BaseException) -> None:

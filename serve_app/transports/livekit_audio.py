@@ -29,7 +29,6 @@ class Metronome:
     def __init__(self) -> None:
         self._listeners: dict[object, Callable[[], None]] = {}
         self._awake = asyncio.Event()
-        self._next_s = 0.0
 
     def add(self, listener: object, strike: Callable[[], None]) -> None:
         self._listeners[listener] = strike
@@ -44,10 +43,10 @@ class Metronome:
             while not self._listeners:
                 self._awake.clear()
                 await self._awake.wait()
-            self._next_s = time.monotonic()
+            next_s = time.monotonic()
             while self._listeners:
-                self._next_s = max(self._next_s + FRAME_S, time.monotonic() - MOST_BEHIND * FRAME_S)
-                await asyncio.sleep(max(0.0, self._next_s - time.monotonic()))
+                next_s = max(next_s + FRAME_S, time.monotonic() - MOST_BEHIND * FRAME_S)
+                await asyncio.sleep(max(0.0, next_s - time.monotonic()))
                 self._strike()
 
     def _strike(self) -> None:

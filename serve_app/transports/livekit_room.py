@@ -160,7 +160,7 @@ class LiveKitRoom:
         raise AssertionError("the room's own clock asks for frames")
 
     def stop_playing(self) -> int:
-        return self.line.speaker.take_back()
+        return self.take_back()
 
     def unplayed(self) -> int:
         return self.line.speaker.queued_samples()
