@@ -14,9 +14,9 @@ ROOM_RATE_HZ = 48_000
 """Opus' own rate: nothing is resampled on the way into the room."""
 FRAME_S = FRAME_MS / 1000
 QUEUE_MS = 3 * FRAME_MS
-"""Room on the native side, which sends 10 ms every 10 ms by its own clock, without Python's lock. About two frames wait
-there, so a stroke that comes late is heard by nobody, and the listener's jitter buffer stays small: it wins more than it
-costs. A frame more than that is never refused."""
+"""Room on the native side, which sends 10 ms every 10 ms by its own clock, without Python's lock. About two frames
+wait there, so a stroke that comes late is heard by nobody, and the listener's jitter buffer stays small: it wins more
+than it costs. A frame more than that is never refused."""
 LEAD_S = 1.5 * FRAME_S
 """So much is to be queued after a stroke at least: half a frame is left when the next one comes."""
 
