@@ -106,6 +106,13 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True)
+class SentenceEnd:
+    """How likely the caller's last message ends where it does, as `Llm.sentence_end` has it."""
+
+    probability: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class TextDelta:
     """Some more text of the answer."""
 
@@ -129,7 +136,7 @@ class Finished:
     usage: Usage
 
 
-LlmItem = TextDelta | ToolCall | Finished
+LlmItem = SentenceEnd | TextDelta | ToolCall | Finished
 
 
 class Llm(Protocol):
@@ -144,8 +151,9 @@ class Llm(Protocol):
         temperature: float,
         tools: Sequence[Tool] = (),
         tool_choice: str = "auto",
+        judge: bool = False,
     ) -> AsyncGenerator[LlmItem, None]:
-        """Yield text as it comes, then any tool calls, then `Finished`.
+        """Yield text as it comes, then any tool calls, then `Finished`. With `judge`, `SentenceEnd` comes before.
 
         Where the last message is the assistant's, it goes on after its text, as if it had just written that.
 

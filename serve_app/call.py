@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from deployments.contracts import Message
 from deployments.errors import CallerGone
 from serve_app.caller_turn import CallerTurn
 from serve_app.conversation.items import Answer, AnswerOptions, CallSettings, Item, MessageItem
@@ -264,12 +263,6 @@ class Call:
     def _new_reply(self, timeline: Timeline, options: AnswerOptions | None, turns: Sequence[CallerTurn]) -> Reply:
         """`options` None: nobody asked for the answer, it follows from the last of `turns`."""
 
-        async def prompt() -> Sequence[Message] | None:
-            messages = await prompt_for(self, options, turns)
-            if messages and turns and not turns[-1].committed:
-                await self.listener.ask_llm(turns[-1], messages)
-            return messages
-
         settings, chosen = self.settings, options or AnswerOptions()
         answer = Answer(
             options=chosen,
@@ -283,7 +276,8 @@ class Call:
             settings,
             timeline,
             asked=options is not None,
-            prompt=prompt,
+            prompt=lambda: prompt_for(self, options, turns),
+            judging=lambda: self.listener.wants_words_judged(turns[-1]) if turns else None,
             on_audible=self._answer_audible,
             on_ended=self._answer_ended,
         )

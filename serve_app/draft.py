@@ -5,7 +5,17 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from deployments.contracts import AudioChunk, Finished, LlmItem, Message, TextDelta, Tool, ToolCall, Usage
+from deployments.contracts import (
+    AudioChunk,
+    Finished,
+    LlmItem,
+    Message,
+    SentenceEnd,
+    TextDelta,
+    Tool,
+    ToolCall,
+    Usage,
+)
 from deployments.errors import ModelFailed
 from serve_app.conversation.items import Modality
 from serve_app.conversation.phrases import Phrase, SpokenPhrases
@@ -18,7 +28,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """What is to be written, and how it shall sound."""
+    """What is to be written, and how it shall sound. `on_sentence_end` is told, first of all, how likely the caller's
+    last sentence is over; None: nobody asks."""
 
     messages: Sequence[Message]
     session_id: str
@@ -28,6 +39,7 @@ class Brief:
     max_tokens: int
     tools: tuple[Tool, ...]
     tool_choice: str
+    on_sentence_end: Callable[[float | None], None] | None = None
 
 
 @dataclass(slots=True)
@@ -121,6 +133,10 @@ class Draft:
         items = timely(self._generate(brief, begun), "the LLM", limits.first_token_s, limits.next_token_s)
         try:
             async for item in items:
+                if isinstance(item, SentenceEnd):
+                    if brief.on_sentence_end is not None:
+                        brief.on_sentence_end(item.probability)
+                    continue
                 self._stamp("llm_first_token")
                 if isinstance(item, TextDelta) and brief.output == "audio":
                     phrases = begun.push(item.text)
@@ -151,6 +167,7 @@ class Draft:
             temperature=self._options.temperature,
             tools=brief.tools,
             tool_choice=brief.tool_choice,
+            judge=brief.on_sentence_end is not None and not begun.text,
         )
 
     async def _add(self, phrases: list[Phrase]) -> None:

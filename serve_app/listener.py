@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from deployments.contracts import SPEECH_RATE_HZ, Message, Pcm
+from deployments.contracts import SPEECH_RATE_HZ, Pcm
 from deployments.errors import AntiphonError
 from serve_app.caller_turn import CallerTurn
 from serve_app.conversation.barge_in import Verdict
@@ -142,20 +142,17 @@ class Listener:
             return
         self._judged(turn, judge)
 
-    async def ask_llm(self, turn: CallerTurn, prompt: Sequence[Message]) -> None:
-        """Where the turn model is in doubt: is what the caller said, the last of `prompt`, a whole sentence?"""
-        call, judge = self._call, turn.judge
-        if judge is None or not judge.doubts:
-            return
-        try:
-            async with asyncio.timeout(call.stage.options.deadlines.end_of_turn_s):
-                judge.sentence_end = await call.stage.models.llm.sentence_end(
-                    prompt, session_id=call.stage.session_id, tools=call.settings.tools
-                )
-        except (AntiphonError, TimeoutError) as failed:
-            log.warning("the LLM gave no opinion on the turn's end: %s", failed)
-            return
-        self._judged(turn, judge)
+    def wants_words_judged(self, turn: CallerTurn) -> Callable[[float | None], None] | None:
+        """Whom the LLM is to tell whether what the caller said is a whole sentence; None: nobody asks."""
+        judge = turn.judge
+        if judge is None or not judge.doubts or turn.committed:
+            return None
+
+        def told(probability: float | None) -> None:
+            judge.sentence_end = probability
+            self._judged(turn, judge)
+
+        return told
 
     def _judged(self, turn: CallerTurn, judge: TurnJudge) -> None:
         if turn is self._call.turn and turn.judge is judge and judge.is_over(self._ear.hearing.silence_ms):

@@ -36,10 +36,6 @@ HURRY_FRAMES = 2
 """Sound that is worth breaking a silence for: a transport that asks ahead has enough of it."""
 ASKED_FRAMES = 8
 """Frames remembered after they were asked for: more than any transport asks ahead."""
-HURRY_FRAMES = 2
-"""Sound that is worth breaking a silence for: a transport that asks ahead has enough of it."""
-ASKED_FRAMES = 8
-"""Frames remembered after they were asked for: more than any transport asks ahead."""
 
 
 def _sounds(event: Event) -> bool:

@@ -75,6 +75,7 @@ class RemoteLlm(Remote):
         temperature: float,
         tools: Sequence[Tool] = (),
         tool_choice: str = "auto",
+        judge: bool = False,
     ) -> AsyncGenerator[LlmItem, None]:
         return self.stream(
             "generate",
@@ -84,6 +85,7 @@ class RemoteLlm(Remote):
             temperature=temperature,
             tools=tools,
             tool_choice=tool_choice,
+            judge=judge,
         )
 
     async def sentence_end(

@@ -58,8 +58,9 @@ class Reply:
     """Runs as one task of its call; `stop` and `release` are called from others and never wait.
 
     `asked`: the caller's side waits for it and is told at once that it has begun. `prompt` gives the messages when
-    they are known, or None when there is nothing to answer. `on_audible` is called
-    when the first sound was given to the transport, `on_ended` when all of it was played, or there was none.
+    they are known, or None when there is nothing to answer; `judging` whom the LLM then tells whether the caller's last
+    sentence is over, if anybody wants to know. `on_audible` is called when the first sound was given to the transport,
+    `on_ended` when all of it was played, or there was none.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Reply:
         *,
         asked: bool,
         prompt: Callable[[], Awaitable[Sequence[Message] | None]],
+        judging: Callable[[], Callable[[float | None], None] | None],
         on_audible: Callable[["Reply"], None],
         on_ended: Callable[["Reply"], None],
     ) -> None:
@@ -83,6 +85,7 @@ class Reply:
         self._settings = settings
         self._asked = asked
         self._prompt = prompt
+        self._judging = judging
         self._on_audible = on_audible
         self._on_ended = on_ended
         self._released = asyncio.Event()
@@ -153,6 +156,7 @@ class Reply:
             max_tokens=asked,
             tools=self._settings.tools if options.tools is None else options.tools,
             tool_choice=options.tool_choice or self._settings.tool_choice,
+            on_sentence_end=self._judging(),
         )
 
     async def _give(self, part: Part) -> None:

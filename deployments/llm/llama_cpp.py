@@ -7,15 +7,17 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
-from deployments.contracts import Capabilities, Finished, LlmItem, Message, ModelFiles, Tool, Usage
+from deployments.contracts import Capabilities, Finished, LlmItem, Message, ModelFiles, SentenceEnd, Tool, Usage
 from deployments.errors import BadModel, BadRequest, ModelFailed
 from deployments.llm.answer import AnswerReader, server_error
 from deployments.llm.chat import ChatFormat
 from deployments.llm.gguf import read_head
 from deployments.llm.hand_over import HandOver
 from deployments.llm.options import LlmOptions
+from deployments.llm.requantise import fast_weights
 from deployments.llm.sentence_end import CANDIDATES, OpenPrompt, end_probability
 from deployments.llm.slots import Slots
 from deployments.priority import standing_back
@@ -58,7 +60,8 @@ class LlamaCpp:
         if not template:
             raise BadModel(f"{path} has no chat template: it is not made for conversation")
         try:
-            server = standing_back(options.niceness, lambda: xllamacpp.Server(_parameters(str(path), options)))
+            used = _fast(path, options)
+            server = standing_back(options.niceness, lambda: xllamacpp.Server(_parameters(str(used), options)))
         except RuntimeError as error:
             raise BadModel(f"llama.cpp cannot load {path}: is it damaged, or too large for the memory?") from error
         _warm_up(server)
@@ -87,8 +90,11 @@ class LlamaCpp:
         temperature: float,
         tools: Sequence[Tool] = (),
         tool_choice: str = "auto",
+        judge: bool = False,
     ) -> AsyncGenerator[LlmItem, None]:
         """As `contracts.Llm.generate`; the request has been checked."""
+        if judge:
+            yield SentenceEnd(await self.sentence_end(messages, session_id=session_id, tools=tools))
         usable = () if tool_choice == "none" else tools
         body = {
             **self._chat.body(messages, usable, tool_choice),
@@ -188,6 +194,16 @@ async def _ended(work: asyncio.Future[None]) -> None:
 
 def _drop(servers: list[Any]) -> None:
     servers.clear()  # the last reference: its destructor stops the server's thread
+
+
+def _fast(path: Path, options: LlmOptions) -> Path:
+    """Raises RuntimeError for a file that cannot be read, as the server does."""
+    if options.gpu_layers or path.stat().st_size >= options.rewrite_below_mb * 1_000_000:
+        return path
+    try:
+        return fast_weights(path)
+    except Exception as broken:  # the library raises whatever comes to it
+        raise RuntimeError(f"{path} cannot be read: {broken}") from broken
 
 
 def _warm_up(server: Any) -> None:

@@ -35,6 +35,12 @@ class LlmOptions(ModelOptions):
         description="How far its threads stand back for others on a busy Linux machine: the first phrase is to be "
         "spoken before the rest is written, and frames are to leave in time.",
     )
+    rewrite_below_mb: int = Field(
+        400,
+        ge=0,
+        description="Without a GPU, files smaller than this are rewritten once as Q8_0 where they are of a type (Q4_1, "
+        "Q5_1) whose prompts take twice as long. Larger ones would write their answers slower.",
+    )
     gpu_layers: int = Field(
         0, ge=0, le=1000, description="Layers put on the GPU, with a build of xllamacpp that knows one."
     )

@@ -28,7 +28,18 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from itertools import takewhile
 
-from deployments.contracts import Capabilities, Finished, LlmItem, Message, ModelFiles, TextDelta, Tool, ToolCall, Usage
+from deployments.contracts import (
+    Capabilities,
+    Finished,
+    LlmItem,
+    Message,
+    ModelFiles,
+    SentenceEnd,
+    TextDelta,
+    Tool,
+    ToolCall,
+    Usage,
+)
 from deployments.llm.options import LlmOptions
 from deployments.llm.synthetic_answers import answer
 from deployments.synthetic import Clockwork
@@ -66,9 +77,12 @@ class SyntheticLlm:
         temperature: float,
         tools: Sequence[Tool] = (),
         tool_choice: str = "auto",
+        judge: bool = False,
     ) -> AsyncGenerator[LlmItem, None]:
         """As `contracts.Llm.generate`."""
         del temperature
+        if judge:
+            yield SentenceEnd(await self.sentence_end(messages, session_id=session_id))
         prompt = prompt_words(messages)
         cached = self._remember(session_id, prompt)
         async with self._clock.request():
