@@ -78,6 +78,12 @@ class Listener:
         else:
             call.announce_turn()
 
+    def _onset_windows(self) -> int:
+        """What makes speech: while the agent speaks it is to fall silent soon, and no turn comes of a click."""
+        options = self._call.stage.options
+        speaks = self._call.reply is not None and self._may_interrupt()
+        return options.turn_taking.barge_in_windows if speaks else options.listening.onset_windows
+
     def _may_interrupt(self) -> bool:
         detection = self._call.settings.turn_detection
         return detection is not None and detection.interrupt_response
@@ -102,6 +108,7 @@ class Listener:
     def _tick(self) -> None:
         """A window has passed: is anything over?"""
         turn, state = self._call.turn, self._call.state
+        self._ear.hearing.onset_windows = self._onset_windows()
         if state is State.HELD and self._hold is not None:
             self._judge_hold(self._hold)
         elif turn is not None and turn.judge is not None:

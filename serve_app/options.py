@@ -55,11 +55,11 @@ class TurnTakingOptions(Options):
     certainly over after `min_silence_ms`, certainly not before the eagerness' longest, in between by equal ratios."""
 
     sound_weight: float = Field(
-        0.25, ge=0, le=10, description="How much the turn model's log-odds count. Fitted by `serve_app.evaluation`."
+        0.15, ge=0, le=10, description="How much the turn model's log-odds count. Fitted by `serve_app.evaluation`."
     )
-    words_weight: float = Field(1.2, ge=0, le=10, description="How much the LLM's log-odds count, likewise.")
+    words_weight: float = Field(1.34, ge=0, le=10, description="How much the LLM's log-odds count, likewise.")
     certainty_offset: float = Field(
-        2.25,
+        2.83,
         ge=-20,
         le=20,
         description="Added to the log-odds, likewise: small models rarely say that a sentence is whole.",
@@ -81,10 +81,14 @@ class TurnTakingOptions(Options):
         description="Not before this silence while the LLM has not said: until it has, no answer begins either.",
     )
     min_silence_ms: int = Field(
-        200, ge=0, description="The least silence. The answer's first sound is hardly ever ready sooner."
+        192, ge=0, description="The least silence. The answer's first sound is hardly ever ready sooner."
     )
+    ask_from_ms: int = Field(64, ge=0, description="The turn model is first asked after this silence.")
     ask_every_ms: int = Field(
-        150, ge=32, description="While the silence lasts the turn model is asked again this often."
+        800,
+        ge=32,
+        description="While the silence lasts the turn model is asked again this often. Every 150 ms it judges no "
+        "better, and takes from the other models, just when they prepare the answer, a core for a quarter of a second.",
     )
     low_silence_ms: int = Field(
         8000, ge=0, description="Eagerness low: over at the latest after this, as OpenAI has it."
@@ -95,6 +99,13 @@ class TurnTakingOptions(Options):
         "words",
         description="What stops the agent for good when the caller makes a sound: `words`, so that it speaks on after "
         "its own echo, noise and backchannels, or `voice` alone.",
+    )
+    barge_in_windows: int = Field(
+        1,
+        ge=1,
+        le=10,
+        description="Voiced windows in a row that make an agent who speaks fall silent: fewer than `onset_windows`, "
+        "because it goes on where that was a click.",
     )
     interruption_ms: int = Field(
         160,

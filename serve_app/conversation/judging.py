@@ -37,7 +37,7 @@ class TurnJudge:
 
     def wants_opinion(self, silence_ms: int) -> bool:
         """Should the turn model be asked now? Says yes at the start of the pause and then every so often."""
-        if isinstance(self.detection, ServerVad) or silence_ms < self._next_question_ms:
+        if isinstance(self.detection, ServerVad) or silence_ms < max(self._next_question_ms, self.options.ask_from_ms):
             return False
         self._next_question_ms = silence_ms + self.options.ask_every_ms
         return True

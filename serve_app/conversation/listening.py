@@ -61,7 +61,7 @@ class Hearing:
     ) -> None:
         self.onset = onset
         self.release = release
-        self._onset_windows = onset_windows
+        self.onset_windows = onset_windows
         self._pause_samples = samples(pause_ms)
         self._window = window_samples
         self._run = 0
@@ -91,7 +91,7 @@ class Hearing:
         if self._speaking and not self._paused:
             self.last_voiced_sample = self.next_sample
             return None
-        if self._run < self._onset_windows:
+        if self._run < self.onset_windows:
             return None
         started = first - (self._run - 1) * self._window
         self.last_voiced_sample = self.next_sample
