@@ -12,6 +12,8 @@ from serve_app.conversation import messages as m
 from serve_app.options import CallOptions, TurnTakingOptions
 from tests.call_kit import PLAY_RATE_HZ, PacedLine, Rig, answered, calling, said, silence, speaking, statuses
 
+WINDOW = 512  # samples
+
 
 class Deaf:
     """An ASR that knows tones from noise; other sound has no words."""
@@ -138,3 +140,18 @@ async def test_a_caller_who_speaks_over_a_known_echo_stops_the_agent() -> None:
         rig.line.give(said("stop that please"))
         await rig.line.wait(m.SpeechStarted, 2)
         assert (await rig.line.wait(m.TurnTimed)).timeline["outcome"] == "interrupted"
+
+
+async def test_one_window_of_voice_silences_an_agent_who_speaks_and_is_nothing_where_none_does() -> None:
+    async with calling(speed=2.0) as rig:
+        rig.line.give(a_window(rig), silence(300), said("count to 20"))
+        await speaking(rig)
+        assert len(rig.line.all(m.SpeechStarted)) == 1
+        rig.line.give(a_window(rig), silence(600))
+        await resumed(rig)
+
+
+def a_window(rig: Rig) -> Pcm:
+    """Noise that fills exactly one window of the voice detector, after the silence that it takes to get there."""
+    begun = rig.call.ear.memory.next_sample % WINDOW
+    return np.concatenate([np.zeros(-begun % WINDOW, np.int16), noise(1000)[:WINDOW]])
