@@ -9,8 +9,9 @@ from livekit import api, rtc
 from loadtest.room_ticket import Keys, fresh
 from serve_app.rooms.agents import Reserved
 from serve_app.rooms.roll import Ended
-from serve_app.transports.livekit_line import RoomLost, Ticket
-from tests.agents_kit import Replica, caller, delete, met, options, replica, sounding, until
+from serve_app.rooms.server import Badge
+from serve_app.transports.livekit_line import COLLEAGUE_S, RoomLost, Ticket
+from tests.agents_kit import Replica, agents_of, caller, delete, met, options, replica, sounding, until
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -97,6 +98,30 @@ async def test_whoever_lost_the_agent_gets_another_one_unless_it_was_put_out(
             place.room.line.room.emit("disconnected", reason)
             await until(lambda: not one.taken, "the call's end")
             assert [ended.answered for ended in told] == [None if again else there.local_participant.sid]
+
+
+@pytest.mark.parametrize("came_back", [True, False])
+async def test_of_two_agents_the_one_stays_that_was_in_the_room_before_its_server_restarted(
+    livekit_keys: Keys, came_back: bool
+) -> None:
+    async with replica(options(livekit_keys)) as one:
+        place = reserved(one, fresh("room"))
+        room = place.stay.room
+        async with caller(livekit_keys, room) as there:
+            await one.agents.begin(place, ticket(one, place))
+            await met(there)
+            assert place.room is not None
+            if came_back:
+                place.room.line.room.emit("reconnected")
+            badge, other = Badge.new(one.options.agent_name, "call"), rtc.Room()
+            await other.connect(one.server.url, one.server.agent_token(room, badge))
+            try:
+                await until(lambda: len(agents_of(there)) == 2, "another agent")
+                await asyncio.sleep(2 * COLLEAGUE_S)
+                assert (one.taken == 1) is came_back
+            finally:
+                await other.disconnect()
+        await until(lambda: not one.taken, "the call's end")
 
 
 @asynccontextmanager
