@@ -10,7 +10,8 @@ from loadtest.room_ticket import Keys, fresh
 from serve_app.rooms.agents import Reserved
 from serve_app.rooms.roll import Ended
 from serve_app.rooms.server import Badge
-from serve_app.transports.livekit_line import COLLEAGUE_S, RoomLost, Ticket
+from serve_app.transports.livekit_colleagues import COLLEAGUE_S
+from serve_app.transports.livekit_joining import RoomLost, Ticket
 from tests.agents_kit import Replica, agents_of, caller, delete, met, options, replica, sounding, until
 
 pytestmark = pytest.mark.timeout(90)

@@ -16,7 +16,7 @@ from serve_app.livekit_server.binary import obtain
 from serve_app.livekit_server.local import LocalLiveKit
 from serve_app.rooms import worker
 from serve_app.rooms.worker import FULL_LOAD
-from serve_app.transports.livekit_line import Ticket
+from serve_app.transports.livekit_joining import Ticket
 from tests.agents_kit import Replica, agents_of, caller, delete, dispatch, livekit_api, met, options, replica, until
 
 pytestmark = pytest.mark.timeout(90)

@@ -31,7 +31,9 @@ from serve_app.rooms.request import AGENT_PREFIX, CHOSEN_BY_CLIENTS, MAX_NAME_CH
 from serve_app.rooms.server import Badge
 from serve_app.transports import livekit_line, livekit_words
 from serve_app.transports.livekit_audio import Metronome
-from serve_app.transports.livekit_line import NOT_THE_CALLER, PAUSE, RESUME, STOP, RoomLine, Ticket
+from serve_app.transports.livekit_joining import Ticket
+from serve_app.transports.livekit_line import RoomLine
+from serve_app.transports.livekit_orders import NOT_THE_CALLER, PAUSE, RESUME, STOP
 from serve_app.transports.livekit_room import KEYS_PAUSE_S, LiveKitRoom
 from serve_app.transports.livekit_words import SHOWN_STATES, Teller, error_body
 from serve_app.transports.realtime_render import EXTENSIONS, Renderer
@@ -269,9 +271,9 @@ async def test_the_rpc_methods() -> None:
     line._hears, line.seat.identity = room, "me"
     for method in (STOP, PAUSE, RESUME):
         asked = rtc.RpcInvocationData("1", "me", "", 1.0)
-        check(json.loads(await line._answering(method)(asked)), "rooms", "rpc", method, "answer")
+        check(json.loads(line._orders.answer(method, asked)), "rooms", "rpc", method, "answer")
         with pytest.raises(rtc.RpcError) as refused:
-            await line._answering(method)(rtc.RpcInvocationData("1", "you", "", 1.0))
+            line._orders.answer(method, rtc.RpcInvocationData("1", "you", "", 1.0))
         assert {refused.value.code: refused.value.message} == part("rooms", "rpc_errors")
         assert refused.value.code == NOT_THE_CALLER
     assert [type(order) for order in room._orders] == [m.StopSpeaking, m.PauseSpeaking, m.ResumeSpeaking]

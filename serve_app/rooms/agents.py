@@ -20,7 +20,8 @@ from serve_app.rooms.choices import Choices, Known, choose
 from serve_app.rooms.roll import Ended, Stay
 from serve_app.rooms.server import Badge
 from serve_app.transports.livekit_audio import Metronome
-from serve_app.transports.livekit_line import RoomLine, RoomLost, Ticket
+from serve_app.transports.livekit_joining import RoomLost, Ticket
+from serve_app.transports.livekit_line import RoomLine
 from serve_app.transports.livekit_room import LiveKitRoom
 from serve_app.transports.livekit_speaker import ROOM_RATE_HZ
 from serve_app.transports.livekit_words import ERROR, error_body

@@ -18,7 +18,7 @@ from serve_app.rooms.server import LiveKitServer
 from serve_app.rooms.worker import Worker
 from serve_app.settings import Settings
 from serve_app.transports.livekit_audio import Metronome
-from serve_app.transports.livekit_line import Ticket
+from serve_app.transports.livekit_joining import Ticket
 from serve_app.transports.livekit_speaker import Speaker
 
 log = logging.getLogger("antiphon.rooms")

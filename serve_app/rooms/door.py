@@ -15,7 +15,7 @@ from serve_app.rooms.request import MAX_BODY_BYTES, TokenRequest, read_request
 from serve_app.rooms.roll import Join
 from serve_app.rooms.server import LiveKitServer, with_scheme
 from serve_app.rooms.worker import Worker
-from serve_app.transports.livekit_line import AlreadyAttended, RoomLost, Ticket
+from serve_app.transports.livekit_joining import AlreadyAttended, RoomLost, Ticket
 
 log = logging.getLogger("antiphon.rooms")
 

@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 
 from serve_app.rooms.agents import Reserved, RoomAgents
 from serve_app.rooms.server import LiveKitServer
-from serve_app.transports.livekit_line import RoomLost, Ticket
+from serve_app.transports.livekit_joining import RoomLost, Ticket
 
 log = logging.getLogger("antiphon.rooms")
 

@@ -1,40 +1,26 @@
 """An agent's connection to one room: who is there, what they send, and the agent's own track."""
 
 import asyncio
-import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from livekit import rtc
 
 from serve_app.transports.livekit_audio import Cleaner, Metronome, Microphone
 from serve_app.transports.livekit_caller import Presence, Seat
+from serve_app.transports.livekit_colleagues import Colleagues
 from serve_app.transports.livekit_ffi import hear_only_own
+from serve_app.transports.livekit_joining import AlreadyAttended, Joining, RoomLost, Ticket
+from serve_app.transports.livekit_orders import Orders
 from serve_app.transports.livekit_speaker import Speaker
-from serve_app.transports.livekit_words import AGENT, Teller
+from serve_app.transports.livekit_words import Teller
 
 log = logging.getLogger("antiphon.rooms")
 
 CHAT = "lk.chat"
-ORDERS = STOP, PAUSE, RESUME = "antiphon.stop", "antiphon.pause", "antiphon.resume"
-NOT_THE_CALLER = 403
-COLLEAGUE_S = 1.0
-"""An agent that finds another one there has left again by then."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """Where to go, and as whom. `caller`: the identity of the one to answer; None: the first who is no agent.
-    `instead_of`: the identity of an agent that died, and may still be listed. `room_sid`: of the room that is meant;
-    joining one that was closed meanwhile makes another one of the same name."""
-
-    url: str
-    token: str
-    caller: str | None = None
-    instead_of: str | None = None
-    room_sid: str | None = None
+CHANGES_LIMIT = 256
+"""Changes of the caller's tracks that wait for each other. Each takes milliseconds, and nobody makes so many."""
 
 
 class Hears(Protocol):
@@ -46,34 +32,6 @@ class Hears(Protocol):
     def keyed(self, key: str) -> None: ...
     def attributes(self, changed: dict[str, str]) -> None: ...
     def ended(self) -> None: ...
-
-
-class RoomLost(Exception):
-    """The room could not be joined, or there is another agent in it already. The message says which."""
-
-
-class AlreadyAttended(RoomLost):
-    """Another agent of ours is in the room."""
-
-
-_abandoned: set[asyncio.Task[None]] = set()
-"""Of this process: ends of attempts to join that nobody waits for."""
-
-
-def _abandon(room: rtc.Room, connecting: "asyncio.Task[None]") -> None:
-    """Leave as soon as it is joined. The attempt itself must not be cancelled: the native side, which may succeed,
-    waits for the room to be taken, and when nobody takes it ends the whole process by SIGTERM."""
-
-    async def leave() -> None:
-        await asyncio.wait([connecting])
-        if not connecting.cancelled() and (failed := connecting.exception()) is not None:
-            log.debug("the room was not joined: %s", failed)
-        else:
-            await room.disconnect()
-
-    task = asyncio.create_task(leave())
-    _abandoned.add(task)
-    task.add_done_callback(_abandoned.discard)
 
 
 class RoomLine:
@@ -88,15 +46,14 @@ class RoomLine:
         self.lost = False
         """The connection broke for good, though nobody wanted it: whoever is in the room needs another agent."""
         self._ticket = ticket
-        self._call = call
-        self._agent_name = agent_name
         self._metronome = metronome
         self._clean_audio = clean_audio
-        self._came_back = False
+        self._colleagues = Colleagues(self.room, agent_name, ticket.instead_of)
+        self._orders = Orders(call, self.seat, lambda method: self._tell().ordered(method))
         self._hears: Hears | None = None
-        self._changes: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
+        self._changes: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(CHANGES_LIMIT)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._connecting: asyncio.Task[None] | None = None
+        self._joining: Joining | None = None
 
     # --- joining and leaving
 
@@ -104,14 +61,10 @@ class RoomLine:
         """Join and publish. Raises RoomLost."""
         self._hears, self.microphone = hears, microphone
         self._listen_to(self.room)
-        options = rtc.RoomOptions(auto_subscribe=False, single_peer_connection=False)
-        self._connecting = asyncio.create_task(self.room.connect(self._ticket.url, self._ticket.token, options))
-        try:
-            await asyncio.shield(self._connecting)
-        except rtc.ConnectError as failed:
-            raise RoomLost(f"the room cannot be joined: {failed}") from failed
+        self._joining = Joining(self.room, self._ticket)
+        await self._joining.done()
         hear_only_own(self.room)
-        if other := self._other_agent():
+        if other := self._colleagues.other():
             raise AlreadyAttended(f"{other} is there already")
         if not self.room.remote_participants and self._ticket.room_sid not in (None, await self.room.sid):
             raise RoomLost("it was closed before it was joined")
@@ -119,45 +72,24 @@ class RoomLine:
         publication = await self.room.local_participant.publish_track(self.speaker.track, _PUBLISHED)
         self.teller = Teller(self.room.local_participant, publication.sid)
         self._spawn(self.teller.keep_attributes())
-        for method in ORDERS:
-            self.room.local_participant.register_rpc_method(method, self._answering(method))
+        self._orders.register(self.room.local_participant)
         self._metronome.add(self, self._strike)
         self._look_around()
-
-    def _other_agent(self) -> str | None:
-        """The later of two agents finds the other one, and goes."""
-        others = self.room.remote_participants.items()
-        return next((identity for identity, participant in others if self._is_colleague(identity, participant)), None)
-
-    def _is_colleague(self, identity: str, participant: rtc.RemoteParticipant) -> bool:
-        agent = participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
-        ours = agent and participant.attributes.get(AGENT) == self._agent_name
-        return ours and identity != self._ticket.instead_of
 
     async def close(self) -> None:
         self._metronome.remove(self)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._connecting is not None and not self._connecting.done():
-            _abandon(self.room, self._connecting)
+        if self._joining is not None:
+            self._joining.end()
         if self.microphone is not None:
             await self.microphone.unlisten()
         try:
-            self._unregister()
+            self._orders.unregister()
             await self.room.disconnect()
         finally:  # a room that is forgotten before its source is closed ends the process, by a fault of the native side
             await self.speaker.close()
-
-    def _unregister(self) -> None:
-        """Each method that stays keeps the native side's room for ever: 0.3 MB a call."""
-        if self.teller is None:
-            return
-        try:
-            for method in ORDERS:
-                self.room.local_participant.unregister_rpc_method(method)
-        except Exception as gone:  # the library has no class for it: the native side has let go of the room already
-            log.debug("the room's methods were gone: %s", gone)
 
     def _strike(self) -> None:
         try:
@@ -177,7 +109,7 @@ class RoomLine:
 
     def _listen_to(self, room: rtc.Room) -> None:
         room.on("participant_connected", self._connected)
-        room.on("reconnected", self._reconnected)
+        room.on("reconnected", self._colleagues.came_back)
         room.on("participant_disconnected", self._left)
         room.on("track_published", lambda publication, participant: self._want(publication, participant))
         room.on("track_subscribed", self._subscribed)
@@ -191,19 +123,14 @@ class RoomLine:
         for participant in list(self.room.remote_participants.values()):
             self._joined(participant)
 
-    def _reconnected(self) -> None:
-        self._came_back = True
-
     def _connected(self, participant: rtc.RemoteParticipant) -> None:
-        if self._is_colleague(participant.identity, participant):
+        if self._colleagues.is_one(participant):
             self._spawn(self._make_way())
         else:
             self._joined(participant)
 
     async def _make_way(self) -> None:
-        """A server that restarts sends for an agent, though the room's own is about to come back: that one stays."""
-        await asyncio.sleep(COLLEAGUE_S)
-        if self._other_agent() and not self._came_back:
+        if await self._colleagues.makes_way():
             log.info("the room's own agent is back")
             self._tell().ended()
 
@@ -274,15 +201,6 @@ class RoomLine:
             self._look_around()
         if self.seat.is_caller(identity) and text.strip():
             self._tell().typed(text)
-
-    def _answering(self, method: str) -> Callable[[rtc.RpcInvocationData], Coroutine[Any, Any, str]]:
-        async def answer(invocation: rtc.RpcInvocationData) -> str:
-            if not self.seat.is_caller(invocation.caller_identity):
-                raise rtc.RpcError(NOT_THE_CALLER, "only the caller may order this")
-            self._tell().ordered(method)
-            return json.dumps({"call_id": self._call})
-
-        return answer
 
     def caller_attributes(self) -> dict[str, str]:
         """What the caller's side chose; empty while nobody is there."""

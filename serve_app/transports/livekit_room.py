@@ -22,7 +22,8 @@ from serve_app.conversation.messages import (
 )
 from serve_app.transports.livekit_audio import Microphone
 from serve_app.transports.livekit_caller import Presence
-from serve_app.transports.livekit_line import PAUSE, RESUME, STOP, RoomLine
+from serve_app.transports.livekit_line import RoomLine
+from serve_app.transports.livekit_orders import PAUSE, RESUME, STOP
 from serve_app.transports.livekit_speaker import ROOM_RATE_HZ
 from serve_app.transports.livekit_words import ERROR_TOPIC
 
