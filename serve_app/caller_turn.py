@@ -48,7 +48,8 @@ class CallerTurn:
     judge: TurnJudge | None = None
     partial: Partial | None = None
     stable: StableText = field(default_factory=StableText)
-    told_text: str = ""
+    told: tuple[str, str] = ("", "")
+    """The words that the caller's side knows of, and those among them that are stable."""
     unread_words: int = 0
     """Stable words that the LLM has not read."""
     transcript: asyncio.Task[Listened] | None = None

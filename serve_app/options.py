@@ -39,7 +39,7 @@ class ListeningOptions(Options):
         description="Transcribe while the caller speaks: they see their words, the LLM reads them in advance, and the "
         "transcript of a turn is begun at the first break of the voice.",
     )
-    partial_from_ms: int = Field(250, ge=32, description="Voice before the first of them: of less, words are guessed.")
+    partial_from_ms: int = Field(192, ge=32, description="Voice before the first of them: of less, words are guessed.")
     partial_every_ms: int = Field(
         200, ge=32, description="And then after this much more, or three times what the last one took, if that is more."
     )

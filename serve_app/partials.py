@@ -69,10 +69,10 @@ class Partials:
         return listened
 
     def _tell(self, turn: CallerTurn) -> None:
-        call, text = self._call, turn.stable.text
-        if text and text != turn.told_text and turn.announced and call.settings.transcribe:
-            turn.told_text = text
-            call.stage.outbox.tell(TranscribedSoFar(turn.item.id, text))
+        call, text, latest = self._call, turn.stable.text, turn.stable.latest
+        if latest and (latest, text) != turn.told and turn.announced and call.settings.transcribe:
+            turn.told = latest, text
+            call.stage.outbox.tell(TranscribedSoFar(turn.item.id, latest, len(text)))
         if call.stage.options.prefill and turn.unread_words >= PREFILL_WORDS and not self._reading:
             turn.unread_words = 0
             self._reading = True

@@ -61,7 +61,10 @@ def _ready(call: "Call", turn: CallerTurn, listened: Listened) -> Listened:
         return listened
     turn.timeline.restamp("transcript_ready", speculative=not turn.committed)
     if listened.text and not turn.committed and turn.announced and call.settings.transcribe:
-        call.stage.outbox.tell(TranscribedSoFar(turn.item.id, listened.text))
+        stable = turn.stable.text
+        call.stage.outbox.tell(
+            TranscribedSoFar(turn.item.id, listened.text, len(stable) if listened.text.startswith(stable) else 0)
+        )
     return listened
 
 

@@ -12,7 +12,7 @@ from loadtest.room_ticket import Keys, fresh
 from serve_app.conversation import messages as m
 from serve_app.conversation.items import Answer, AnswerOptions, MessageItem
 from serve_app.conversation.turns import State
-from serve_app.transports.livekit_words import FINAL, SEGMENT, SHOWN_STATES, TRACK, TRANSCRIPTION, Teller
+from serve_app.transports.livekit_words import FINAL, SEGMENT, SHOWN_STATES, STABLE, TRACK, TRANSCRIPTION, Teller
 from tests.agents_kit import caller, ended, sounding, until
 
 pytestmark = pytest.mark.timeout(60)
@@ -67,7 +67,7 @@ async def test_the_caller_s_words_come_again_until_they_are_final(livekit_keys: 
     async with telling(livekit_keys) as (teller, told, _, reads):
         me = reads.local_participant.identity
         await teller.tell(m.TranscribedSoFar("item_1", "what is"))
-        await teller.tell(m.TranscribedSoFar("item_1", "what is the"))
+        await teller.tell(m.TranscribedSoFar("item_1", "what is the", 7))
         await teller.tell(m.Transcribed("item_1", "What is the time?", 1.0))
         await until(lambda: len(told.texts) == 3, "three texts")
         assert [(by, text, about[FINAL]) for by, text, about in told.texts] == [
@@ -75,6 +75,7 @@ async def test_the_caller_s_words_come_again_until_they_are_final(livekit_keys: 
             (me, "what is the", "false"),
             (me, "What is the time?", "true"),
         ]
+        assert [about.get(STABLE) for _, _, about in told.texts] == ["0", "7", None]
         assert {(about[SEGMENT], about[TRACK]) for _, _, about in told.texts} == {("item_1", "TR_caller")}
 
 

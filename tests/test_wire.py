@@ -284,7 +284,7 @@ def test_the_text_streams() -> None:
     streams = part("rooms", "text_streams")
     assert set(streams) == {livekit_words.TRANSCRIPTION, livekit_line.CHAT}
     for final in (True, False):
-        attributes = Teller._attributes("item_1", "", final=final)
+        attributes = Teller._attributes("item_1", "", final=final) | {livekit_words.STABLE: "7"}
         assert set(attributes) == set(streams[livekit_words.TRANSCRIPTION]["attributes"])
         for name, value in attributes.items():
             check(value, "rooms", "text_streams", livekit_words.TRANSCRIPTION, "attributes", name)

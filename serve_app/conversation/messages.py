@@ -233,10 +233,12 @@ class TranscribedPart:
 
 @dataclass(frozen=True, slots=True)
 class TranscribedSoFar:
-    """The caller's words up to a pause; the turn may go on, and then all of them may change."""
+    """The caller's words while the turn may still go on. The first `stable` characters stay as they are, the others may
+    change."""
 
     item_id: str
     text: str
+    stable: int = 0
 
 
 @dataclass(frozen=True, slots=True)

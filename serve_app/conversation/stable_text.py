@@ -25,6 +25,13 @@ class StableText:
         """Without a sign at its end: that the sentence is over, nobody knows yet."""
         return " ".join(self._words).rstrip(_SIGNS)
 
+    @property
+    def latest(self) -> str:
+        """The stable words, and what the last transcript has after them: a guess that may change."""
+        known = len(self._words)
+        guess = self._before[known:] if _agreed(self._words, self._before) == known else []
+        return " ".join(filter(None, [self.text, *guess])).rstrip(_SIGNS)
+
     def push(self, transcript: str) -> int:
         """The transcript of all that was said so far. Returns how many words became stable by it."""
         words = transcript.split()

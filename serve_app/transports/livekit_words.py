@@ -19,6 +19,7 @@ log = logging.getLogger("antiphon.rooms")
 
 TRANSCRIPTION = "lk.transcription"
 SEGMENT, TRACK, FINAL = "lk.segment_id", "lk.transcribed_track_id", "lk.transcription_final"
+STABLE = "antiphon.stable_characters"
 STATE = "lk.agent.state"
 CALL, AGENT, ERROR = "antiphon.call_id", "antiphon.agent", "antiphon.error"
 TIMELINE_TOPIC, STATE_TOPIC, ERROR_TOPIC = "antiphon.timeline", "antiphon.state", "antiphon.error"
@@ -68,8 +69,8 @@ class Teller:
                 await self.data(TIMELINE_TOPIC, timeline)
             case m.Problem():
                 await self.data(ERROR_TOPIC, {"code": event.code, "message": event.message, "field": event.field})
-            case m.TranscribedSoFar(item_id, text):
-                await self._say(item_id, text, final=False, caller=True)
+            case m.TranscribedSoFar(item_id, text, stable):
+                await self._say(item_id, text, final=False, caller=True, stable=stable)
             case m.Transcribed(item_id, text, _):
                 await self._say(item_id, text, final=True, caller=True)
             case m.AnswerText(_, item, text):
@@ -106,11 +107,12 @@ class Teller:
     async def data(self, topic: str, body: Mapping[str, Any]) -> None:
         await self._local.publish_data(json.dumps(body), reliable=True, topic=topic)
 
-    async def _say(self, segment: str, text: str, *, final: bool, caller: bool) -> None:
+    async def _say(self, segment: str, text: str, *, final: bool, caller: bool, stable: int | None = None) -> None:
         """The whole text of a segment so far: it replaces what was told of it before."""
+        attributes = self._attributes(segment, self.caller_track if caller else self._agent_track, final=final)
         writer = await self._local.stream_text(
             topic=TRANSCRIPTION,
-            attributes=self._attributes(segment, self.caller_track if caller else self._agent_track, final=final),
+            attributes=attributes if stable is None else {**attributes, STABLE: str(stable)},
             sender_identity=self.caller if caller else None,
         )
         await writer.write(text)
