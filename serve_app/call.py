@@ -31,11 +31,14 @@ from serve_app.ear import Ear
 from serve_app.listener import Listener
 from serve_app.orders import obey
 from serve_app.reply import Reply, Stage, innermost
-from serve_app.words import adopt_words, ask_for_words, prompt_for, read_instructions, spoken_item, tell_words
+from serve_app.words import adopt_words, ask_for_words, prompt_for, read_history, spoken_item, tell_words
 
 log = logging.getLogger("antiphon.call")
 
 T = TypeVar("T")
+
+TURN_TOKENS = 100
+"""Half a minute of speech: what the caller says next will hardly be longer."""
 
 
 class Call:
@@ -104,11 +107,11 @@ class Call:
         return task
 
     def prefill(self) -> None:
-        """What every prompt of the call begins with is known, or has changed."""
+        """What every prompt of the call begins with is known, or has changed: the LLM reads it in advance."""
         if self._reading is not None:
             self._reading.cancel()
         if self.stage.options.prefill:
-            self._reading = self.spawn(read_instructions(self))
+            self._reading = self.spawn(read_history(self))
 
     # --- the machine
 
@@ -278,11 +281,18 @@ class Call:
             asked=options is not None,
             prompt=lambda: prompt_for(self, options, turns),
             judging=lambda: self.listener.wants_words_judged(turns[-1]) if turns else None,
+            on_written=self._make_room,
             on_audible=self._answer_audible,
             on_ended=self._answer_ended,
         )
         reply.task = self.spawn(reply.run())
         return reply
+
+    def _make_room(self) -> None:
+        """An answer is written and will sound for a while: time to shorten the history before the next turn needs it,
+        for then the LLM must read all of it anew."""
+        if self.stage.history.compact(TURN_TOKENS + self.stage.options.max_answer_tokens):
+            self.prefill()
 
     def _answer_audible(self, reply: Reply) -> None:
         if reply is self.reply:

@@ -59,8 +59,9 @@ class Reply:
 
     `asked`: the caller's side waits for it and is told at once that it has begun. `prompt` gives the messages when
     they are known, or None when there is nothing to answer; `judging` whom the LLM then tells whether the caller's last
-    sentence is over, if anybody wants to know. `on_audible` is called when the first sound was given to the transport,
-    `on_ended` when all of it was played, or there was none.
+    sentence is over, if anybody wants to know. `on_written` is called when all of it is on its way,
+    `on_audible` when the first sound was given to the transport, `on_ended` when all of it was played, or there was
+    none.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Reply:
         asked: bool,
         prompt: Callable[[], Awaitable[Sequence[Message] | None]],
         judging: Callable[[], Callable[[float | None], None] | None],
+        on_written: Callable[[], None],
         on_audible: Callable[["Reply"], None],
         on_ended: Callable[["Reply"], None],
     ) -> None:
@@ -86,6 +88,7 @@ class Reply:
         self._asked = asked
         self._prompt = prompt
         self._judging = judging
+        self._on_written = on_written
         self._on_audible = on_audible
         self._on_ended = on_ended
         self._released = asyncio.Event()
@@ -217,6 +220,7 @@ class Reply:
     def _complete(self, finished: Finished) -> None:
         self.answer.usage = finished.usage
         self.timeline.outcome = "answered"
+        self._on_written()
         if finished.reason == "length":
             self._finish("incomplete", "max_output_tokens")
         else:

@@ -84,10 +84,10 @@ async def tell_words(call: "Call", turn: CallerTurn) -> None:
         call.stage.outbox.tell(Transcribed(turn.item.id, text, seconds))
 
 
-async def read_instructions(call: "Call") -> None:
-    """Let the LLM read what stands before every conversation while nobody waits: the first answer begins sooner."""
+async def read_history(call: "Call") -> None:
+    """Let the LLM read what stands before whatever comes next, while nobody waits: the next answer begins sooner."""
     stream = call.stage.models.llm.generate(
-        [Message("system", call.settings.instructions)],
+        call.stage.history.prompt(call.settings.instructions),
         session_id=call.stage.session_id,
         max_tokens=0,
         temperature=call.stage.options.temperature,
@@ -99,7 +99,7 @@ async def read_instructions(call: "Call") -> None:
             async for _ in stream:
                 pass
     except (AntiphonError, TimeoutError) as failed:
-        log.warning("the instructions were not read in advance: %s", failed)
+        log.warning("the conversation was not read in advance: %s", failed)
     finally:
         await stream.aclose()
 

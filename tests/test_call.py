@@ -1,5 +1,7 @@
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,19 @@ from serve_app.conversation.items import (
     SemanticVad,
 )
 from serve_app.options import CallOptions, TurnTakingOptions
-from tests.call_kit import BRIEF, PATIENCE_S, calling, prepared, roles, said, silence, statuses, synthetic_llm, turn
+from tests.call_kit import (
+    BRIEF,
+    PATIENCE_S,
+    Rig,
+    calling,
+    prepared,
+    roles,
+    said,
+    silence,
+    statuses,
+    synthetic_llm,
+    turn,
+)
 
 
 async def test_a_turn_is_answered_and_every_event_comes_in_its_order() -> None:
@@ -112,13 +126,30 @@ async def test_what_is_said_later_in_one_long_chunk_is_not_lost() -> None:
 
 
 async def test_the_llm_reads_the_instructions_when_the_call_begins_and_when_they_change() -> None:
-    async with calling(CallSettings("Be brief."), options=CallOptions(prefill=True)) as rig:
+    options = CallOptions(prefill=True, first_phrase_alone=False)
+    async with calling(CallSettings("Be brief."), options=options) as rig:
         await turn(rig, "hello")
         rig.line.give(m.Configure(CallSettings("Be kind.")), m.Configure(CallSettings("Be kind.", speed=2.0)))
         await rig.line.wait(m.Configured, 2)
         await turn(rig, "hello again")
-        instructions = [prompt[0].text for prompt in rig.models.prompts if len(prompt) == 1]
-        assert instructions == ["Be brief.", "Be kind."]
+        read = [[text for _, text in roles(prompt)] for prompt in in_advance(rig)]
+        assert read == [["Be brief."], ["Be kind.", "hello", "You said: hello."]]
+
+
+async def test_a_long_history_is_shortened_and_read_while_the_answer_sounds() -> None:
+    options = CallOptions(prefill=True, max_history_tokens=300, first_phrase_alone=False)
+    async with calling(CallSettings("Be brief."), options=options) as rig:
+        for number in range(1, 9):
+            await turn(rig, f"this is number {number}", number)
+        lengths = [len(prompt) for prompt in rig.models.prompts if prompt[-1].role == "user"]
+        shortened = next(place for place, (one, other) in enumerate(pairwise(lengths)) if other <= one) + 1
+        asked = [prompt for prompt in rig.models.prompts if prompt[-1].role == "user"][shortened]
+        assert list(asked[:-1]) in [list(prompt) for prompt in in_advance(rig)]  # before that turn's words came
+
+
+def in_advance(rig: Rig) -> list[Sequence[Message]]:
+    """The prompts that no turn of the caller's ends."""
+    return [prompt for prompt in [*rig.models.prompts, *rig.models.continued] if prompt[-1].role != "user"]
 
 
 async def test_only_the_newest_instructions_are_read_however_often_they_change() -> None:

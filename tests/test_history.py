@@ -152,6 +152,18 @@ def test_the_prompts_beginning_stays_the_same_for_many_turns() -> None:
     assert longest <= 400 * 4
 
 
+def test_room_is_made_before_it_is_needed_and_only_once() -> None:
+    history = History(400)
+    while not history.compact(100):
+        history.add(MessageItem("user", "x" * 60))
+        history.add(MessageItem("assistant", "y" * 60))
+    shown = history.prompt("Be.")
+    assert 2 < len(shown) < len(history.items)
+    assert not history.compact(100)
+    history.add(MessageItem("user", "x" * 300))
+    assert history.prompt("Be.")[: len(shown)] == shown
+
+
 def test_a_single_huge_turn_is_still_shown() -> None:
     history = History(64)
     history.add(MessageItem("user", "old"))

@@ -171,14 +171,15 @@ class History:
     def prompt(self, instructions: str) -> list[Message]:
         """What an LLM is to see. The oldest turns are left out beyond the limit: half of it at once, so that the
         prompt's prefix stays the same for many turns and the model's cache stays useful."""
-        self._leave_out_the_oldest()
+        self.compact()
         start = next((place for place, item in enumerate(self.items) if item is self._first), 0)
         return [Message("system", instructions), *messages(self.items[start:])]
 
-    def _leave_out_the_oldest(self) -> None:
+    def compact(self, room_tokens: int = 0) -> bool:
+        """Leave out the oldest turns if there is no room for so many more tokens. False: nothing has changed."""
         place = next((place for place, item in enumerate(self.items) if item is self._first), 0)
-        if _tokens(self.items[place:]) <= self._limit_tokens:
-            return
+        if _tokens(self.items[place:]) + room_tokens <= self._limit_tokens:
+            return False
         chosen: Item | None = None
         tokens = 0
         for item in reversed(self.items[place + 1 :]):
@@ -187,8 +188,10 @@ class History:
                 break
             if _begins_turn(item):
                 chosen = item
-        if chosen is not None:
-            self._first = chosen
+        if chosen is None or chosen is self._first:
+            return False
+        self._first = chosen
+        return True
 
 
 def _begins_turn(item: Item) -> bool:
