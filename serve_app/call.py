@@ -25,6 +25,7 @@ from serve_app.conversation.messages import (
     StateChanged,
     TurnTimed,
 )
+from serve_app.conversation.record import Recorder
 from serve_app.conversation.timeline import Timeline
 from serve_app.conversation.turns import Command, Event, State, step
 from serve_app.ear import Ear
@@ -48,8 +49,10 @@ class Call:
     the caller speaks over an answer that is not to be interrupted.
     """
 
-    def __init__(self, stage: Stage, ear: Ear, settings: CallSettings) -> None:
+    def __init__(self, stage: Stage, ear: Ear, settings: CallSettings, recorder: Recorder | None = None) -> None:
         self.stage = stage
+        self.recorder = recorder or Recorder()
+        self.recorder.listens(ear.hearing, settings.turn_detection)
         self.settings = settings
         self.ear = ear
         self.listener = Listener(self, ear)
@@ -119,6 +122,7 @@ class Call:
         """Tell the machine, and carry out what it commands."""
         before = self.state
         self.state, commands = step(before, event)
+        self.recorder.event(event, self.state, commands)
         for command in commands:
             self._commands[command](event)
         if self.state is not before and self.state is not State.CLOSED:

@@ -11,6 +11,7 @@ COMMANDS = {
     "call": "play sound files as a caller and save the answer",
     "talk": "talk with this machine's microphone and speaker",
     "pull": "fetch a config's models",
+    "replay": "play recorded calls again, and say what would be judged otherwise now",
     "check-config": "say what is wrong with a config, without starting it",
     "env-example": "print .env.example: every setting as a variable",
 }

@@ -43,6 +43,11 @@ class Ear:
         self.hearing.onset, self.hearing.release = options.onset_probability, options.release_probability
         self._deaf = detection is None
 
+    @property
+    def window_samples(self) -> int:
+        """Of the voice detector, which hears so many at once."""
+        return self._vad.model.window_samples
+
     def _new_hearing(self, options: ListeningOptions) -> Hearing:
         window = self._vad.model.window_samples
         self._windows, self._state = Windows(window), self._vad.model.new_state()

@@ -54,16 +54,19 @@ class Hold:
         self._words_expected = self._by_words = call.stage.options.turn_taking.barge_in == "words"
         self._read_samples = 0  # of the voice
         self._echo_looked_at, self._echo = 0, 0.0
+        self.judged = Intrusion(0, 0, 0)
+        """As it was known when it was last judged."""
 
     def verdict(self) -> Verdict | None:
         """After what was heard so far."""
         self._ask()
-        verdict = self._judge.verdict(self.intrusion())
+        self.judged = self._intrusion()
+        verdict = self._judge.verdict(self.judged)
         if verdict is not None and self._asking is not None:
             self._asking.cancel()
         return verdict
 
-    def intrusion(self) -> Intrusion:
+    def _intrusion(self) -> Intrusion:
         hearing = self._call.ear.hearing
         return Intrusion(
             voiced_ms=hearing.voiced_ms,

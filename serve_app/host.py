@@ -18,6 +18,7 @@ from serve_app.options import CallOptions, IngressOptions
 from serve_app.orders import obey
 from serve_app.outbox import Outbox
 from serve_app.readiness import Readiness
+from serve_app.records import recorded
 from serve_app.reply import Stage
 from serve_app.transports.base import Transport
 
@@ -87,10 +88,13 @@ class CallHost:
         reason = "failed"
         log.info("a call begins (%d under way)", len(self.calls))
         hosted.transport = transport
-        hosted.call = self._new_call(hosted.name, transport, outbox, settings)
+        ear = Ear(self._vad, self._options.listening, settings.turn_detection)
         try:
-            async with asyncio.timeout(self._ingress.max_call_s):
-                await hosted.call.run()
+            async with recorded(hosted.name, ear, self._options) as recorder:
+                stage = self._new_stage(hosted.name, transport, outbox)
+                hosted.call = Call(stage, ear, settings, recorder)
+                async with asyncio.timeout(self._ingress.max_call_s):
+                    await hosted.call.run()
             reason = "goodbye"
         except TimeoutError:
             log.info("a call may last %g s", self._ingress.max_call_s)
@@ -102,18 +106,16 @@ class CallHost:
             await transport.close(reason)
             log.info("the call ended: %s", reason)
 
-    def _new_call(self, name: str, transport: Transport, outbox: Outbox, settings: CallSettings) -> Call:
-        options = self._options
-        stage = Stage(
+    def _new_stage(self, name: str, transport: Transport, outbox: Outbox) -> Stage:
+        return Stage(
             models=self._models,
-            options=options,
+            options=self._options,
             transport=transport,
             outbox=outbox,
-            history=History(options.max_history_tokens),
+            history=History(self._options.max_history_tokens),
             session_id=name,
             sorry=self._readiness.sorry,
         )
-        return Call(stage, Ear(self._vad, options.listening, settings.turn_detection), settings)
 
     def stop_speaking(self, name: str) -> bool:
         """The agent of this call falls silent. False: there is no such call here."""

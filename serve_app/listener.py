@@ -43,6 +43,7 @@ class Listener:
     async def hear(self, pcm: Pcm) -> None:
         """int16[n] at 16 kHz."""
         async for fact in self._ear.hear(pcm):
+            self._call.recorder.window(self._ear.hearing.probability)
             if fact is not None:
                 self._take(fact)
             self._tick()
@@ -51,6 +52,7 @@ class Listener:
 
     def _take(self, fact: Fact) -> None:
         turn = self._call.turn
+        self._call.recorder.fact(fact)
         if isinstance(fact, VoiceStarted):
             self._voice_started(fact)
         elif isinstance(fact, VoiceResumed):
@@ -63,6 +65,7 @@ class Listener:
         call = self._call
         if call.reply is not None and self._may_interrupt() and self._doorman.knows(fact.first_sample):
             self._ear.hearing.end_of_speech()
+            call.recorder.dismissed()
             return
         first = max(fact.first_sample - self._ear.prefix_samples, call.uncommitted_sample)
         call.turn = CallerTurn(first, Timeline(0))
@@ -84,6 +87,12 @@ class Listener:
         speaks = self._call.reply is not None and self._may_interrupt()
         return options.turn_taking.barge_in_windows if speaks else options.listening.onset_windows
 
+    def _heed_clicks(self, onset_windows: int) -> None:
+        hearing = self._ear.hearing
+        if hearing.onset_windows != onset_windows:
+            hearing.onset_windows = onset_windows
+            self._call.recorder.listens(hearing, self._call.settings.turn_detection)
+
     def _may_interrupt(self) -> bool:
         detection = self._call.settings.turn_detection
         return detection is not None and detection.interrupt_response
@@ -103,12 +112,16 @@ class Listener:
         turn_taking = options.turn_taking
         if not options.speculation:  # then nobody asks for the words before the turn is over
             turn_taking = turn_taking.model_copy(update={"ask_llm": False})
-        return None if detection is None else TurnJudge(detection, turn_taking)
+        if detection is None:
+            return None
+        judge = TurnJudge(detection, turn_taking)
+        self._call.recorder.pause(judge)
+        return judge
 
     def _tick(self) -> None:
         """A window has passed: is anything over?"""
         turn, state = self._call.turn, self._call.state
-        self._ear.hearing.onset_windows = self._onset_windows()
+        self._heed_clicks(self._onset_windows())
         if state is State.HELD and self._hold is not None:
             self._judge_hold(self._hold)
         elif turn is not None and turn.judge is not None:
@@ -125,17 +138,20 @@ class Listener:
         if self._call.state is not State.HELD or hold.turn is not self._call.turn:
             return
         verdict = hold.verdict()
+        self._call.recorder.intrusion(hold.judged, verdict)
         if verdict is Verdict.INTERRUPTION:
             self._call.step(Event.INTERRUPTION_JUDGED)
         elif verdict is Verdict.FALSE_ALARM:
-            self._doorman.dismiss(hold.intrusion())
+            self._doorman.dismiss(hold.judged)
             self._call.step(Event.FALSE_ALARM_JUDGED)
 
     def _judge_turn(self, turn: CallerTurn, judge: TurnJudge) -> None:
         silence_ms = self._ear.hearing.silence_ms
-        if judge.wants_opinion(silence_ms):
+        asks, over = judge.wants_opinion(silence_ms), judge.is_over(silence_ms)
+        self._call.recorder.silence(silence_ms, asks, over)
+        if asks:
             self._call.spawn(self._ask_turn_model(turn, judge))
-        if judge.is_over(silence_ms):
+        if over:
             self._end_turn()
 
     async def _ask_turn_model(self, turn: CallerTurn, judge: TurnJudge) -> None:
@@ -162,7 +178,12 @@ class Listener:
         return told
 
     def _judged(self, turn: CallerTurn, judge: TurnJudge) -> None:
-        if turn is self._call.turn and turn.judge is judge and judge.is_over(self._ear.hearing.silence_ms):
+        if turn is not self._call.turn or turn.judge is not judge:
+            return
+        silence_ms = self._ear.hearing.silence_ms
+        over = judge.is_over(silence_ms)
+        self._call.recorder.opinion(judge, silence_ms, over)
+        if over:
             self._end_turn()
 
     def _bound_turn(self, turn: CallerTurn) -> None:

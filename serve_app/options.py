@@ -196,6 +196,12 @@ class CallOptions(Options):
         False,
         description="Let a room's caller ask for an echo in place of an agent, to measure the way.",
     )
+    record_dir: str | None = Field(
+        None,
+        description="Folder in which each call is taken down as JSON lines, to find out why the agent was silent or "
+        "spoke: `antiphon replay FILE`. No sound; of the words only those over the agent's voice. None: nothing is.",
+    )
+    record_calls: int = Field(100, ge=1, description="Recordings kept there, each of at most 4 MiB; the oldest go.")
     phrases_ahead: int = Field(3, ge=1, le=16, description="Phrases made into sound ahead of the one that plays.")
     listening: ListeningOptions = ListeningOptions()
     turn_taking: TurnTakingOptions = TurnTakingOptions()

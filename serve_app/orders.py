@@ -84,6 +84,7 @@ def _configure(call: "Call", order: Configure) -> None:
     if read != (order.settings.instructions, order.settings.tools):
         call.prefill()
     call.ear.attend(order.settings.turn_detection)
+    call.recorder.listens(call.ear.hearing, order.settings.turn_detection)
     if before is not None and order.settings.turn_detection is None and call.turn is not None:
         call.step(Event.TURN_DISCARDED)  # nobody would end this turn now; its audio can still be committed
     call.stage.outbox.tell(Configured(order.settings))

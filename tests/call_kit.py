@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -33,6 +34,7 @@ from serve_app.models import Models
 from serve_app.options import CallOptions
 from serve_app.outbox import Outbox
 from serve_app.paced_outbox import PacedOutbox
+from serve_app.records import recorded
 from serve_app.reply import Stage
 
 FAST = Timing(first_item_ms=0, items_per_s=10_000)
@@ -273,9 +275,13 @@ async def calling(
     asr: Any = None,
     speed: float = 20.0,
     paced: bool = False,
+    name: str = "call_rig",
+    record_dir: Path | None = None,
 ) -> AsyncIterator[Rig]:
     """A call that begins now and ends with the block. `paced`: the line has the clock."""
     settings, options = settings or CallSettings("Be brief."), options or CallOptions(prefill=False)
+    if record_dir is not None:
+        options = options.model_copy(update={"record_dir": str(record_dir)})
     models = Recording(llm or synthetic_llm(), synthetic_tts())
     line = PacedLine(speed) if paced else TestLine(speed)
     stage = Stage(
@@ -284,22 +290,24 @@ async def calling(
         transport=line,
         outbox=PacedOutbox(line) if isinstance(line, PacedLine) else Outbox(line),
         history=History(options.max_history_tokens),
-        session_id="call_1",
+        session_id=name,
         sorry=[chunk async for chunk in synthetic_tts().speak(options.sorry)],
     )
     vad = BatchedVoiceActivity(EnergyVad(VadOptions(engine="energy", model=None)))
-    call = Call(stage, Ear(vad, options.listening, settings.turn_detection), settings)
-    rig = Rig(call, line, models, asyncio.create_task(call.run()))
-    tasks = [rig.task]
-    if isinstance(line, PacedLine):
-        tasks.append(asyncio.create_task(line.strike_for_ever()))
-    try:
-        yield rig
-        await rig.end()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    ear = Ear(vad, options.listening, settings.turn_detection)
+    async with recorded(name, ear, options) as recorder:
+        call = Call(stage, ear, settings, recorder)
+        rig = Rig(call, line, models, asyncio.create_task(call.run()))
+        tasks = [rig.task]
+        if isinstance(line, PacedLine):
+            tasks.append(asyncio.create_task(line.strike_for_ever()))
+        try:
+            yield rig
+            await rig.end()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def roles(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:

@@ -71,11 +71,14 @@ class Hearing:
         self.last_voiced_sample = next_sample
         self.voiced_samples = 0
         """Voiced samples since the last VoiceStarted."""
+        self.probability = 0.0
+        """Of voice in the last window."""
 
     def push(self, probability: float) -> Fact | None:
         """One more window was heard; at most one fact follows from it."""
         first = self.next_sample
         self.next_sample += self._window
+        self.probability = probability
         continues = self._speaking and not self._paused
         if probability >= (self.release if continues else self.onset):
             return self._voiced(first)
@@ -106,6 +109,11 @@ class Hearing:
         """The speech so far is dealt with: the next voice is a new start."""
         self._speaking = self._paused = False
         self._run = 0
+
+    @property
+    def pause_ms(self) -> int:
+        """Silence that makes a pause."""
+        return milliseconds(self._pause_samples)
 
     @property
     def paused(self) -> bool:
