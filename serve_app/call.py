@@ -260,6 +260,7 @@ class Call:
 
     def _conclude(self, reply: Reply) -> None:
         self.reply = None
+        self.stage.common.telemetry.turn_over(reply.timeline, self.stage.session_id)
         log.info("%s", reply.timeline.waterfall())
         self.stage.outbox.tell(TurnTimed(reply.timeline.as_message()))
 

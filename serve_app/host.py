@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+from cluster.telemetry import Measure
 from deployments.logs import call_id
 from serve_app.call import Call
 from serve_app.conversation.history import History
@@ -19,7 +20,7 @@ from serve_app.orders import obey
 from serve_app.outbox import Outbox
 from serve_app.readiness import Readiness
 from serve_app.records import recorded
-from serve_app.reply import Stage
+from serve_app.reply import Common, Stage
 from serve_app.transports.base import Transport
 
 log = logging.getLogger("antiphon.ingress")
@@ -48,7 +49,9 @@ class CallHost:
         readiness: Readiness,
         options: CallOptions,
         ingress: IngressOptions,
+        common: Common | None = None,
     ) -> None:
+        self.common = common or Common()
         self.calls: dict[str, Hosted] = {}
         self.draining = False
         self.on_change: list[Callable[[], None]] = []
@@ -115,6 +118,7 @@ class CallHost:
             history=History(self._options.max_history_tokens),
             session_id=name,
             sorry=self._readiness.sorry,
+            common=self.common,
         )
 
     def stop_speaking(self, name: str) -> bool:
@@ -146,6 +150,11 @@ class CallHost:
             left = [hosted.transport.close("going away") for hosted in self.calls.values() if hosted.transport]
             await asyncio.gather(*left, return_exceptions=True)
 
+    def tell_load(self) -> None:
+        """How many calls there are; to be told now and then as well, or it is taken for out of date."""
+        self.common.telemetry.report(Measure("antiphon_calls", len(self.calls)))
+
     def _changed(self) -> None:
+        self.tell_load()
         for tell in self.on_change:
             tell()

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from cluster.autoscaling import CALLS
 from cluster.own_replica import OwnEnd
+from cluster.telemetry import Metrics, open_traces
 from deployments.logs import configure_logs
 from deployments.store import ModelSpec, Store
 from deployments.vad.load import load_vad
@@ -27,8 +29,10 @@ from serve_app.models import Models
 from serve_app.outbox import Outbox
 from serve_app.readiness import Readiness
 from serve_app.remotes import Remote, RemoteAsr, RemoteLlm, RemoteTts, RemoteTurn
+from serve_app.reply import Common
 from serve_app.rooms.desk import RoomDesk, open_desk
 from serve_app.settings import Settings
+from serve_app.telemetry import INSTRUMENTS, Telemetry
 from serve_app.transports.realtime_socket import RealtimeLimits, RealtimeSocket, read_extensions
 
 log = logging.getLogger("antiphon.ingress")
@@ -36,6 +40,9 @@ log = logging.getLogger("antiphon.ingress")
 SWITCH_S = 0.0005
 """Whenever sound is handed to native code, another Python thread may take over: Serve's, which work on many small
 messages. It gives back after this; Python's usual 5 ms, several times in a row, are heard as gaps."""
+
+TELL_S = 10.0
+"""Ray collects as often, and drops a gauge that was not set for a while."""
 
 
 def _keep_pace() -> None:
@@ -82,10 +89,13 @@ class Ingress:
         }
         models = Models(asr, llm, tts, turn)
         self._readiness = Readiness(remotes, models, settings.call)
-        self._host = CallHost(models, vad, self._readiness, settings.call, settings.ingress)
+        self._telemetry = Telemetry(Metrics(INSTRUMENTS), open_traces("antiphon", os.environ))
+        common = Common(self._telemetry)
+        self._host = CallHost(models, vad, self._readiness, settings.call, settings.ingress, common)
         self._rooms: RoomDesk | None = None
         if keeper is not None:
             self._rooms = await open_desk(settings, self._host, self._readiness, Remote(keeper))
+        self._telling = asyncio.create_task(self._tell_load())
         self._end = OwnEnd(self._host.drain)
         self.routes = self._build_routes()
         _keep_pace()
@@ -119,6 +129,11 @@ class Ingress:
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Asked by Serve: what `cluster.autoscaling` counts."""
         return {CALLS: len(self._host.calls)}
+
+    async def _tell_load(self) -> None:
+        while True:
+            self._host.tell_load()
+            await asyncio.sleep(TELL_S)
 
     # --- calls
 
@@ -176,6 +191,8 @@ class Ingress:
     async def __del__(self) -> None:
         """Serve awaits this before it ends the replica: calls in rooms are no requests, and would be cut without."""
         self._end.stop()
+        self._telling.cancel()
         await self._host.drained()
         if self._rooms is not None:
             await self._rooms.close()
+        await asyncio.to_thread(self._telemetry.close)

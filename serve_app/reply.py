@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,12 +26,20 @@ from serve_app.draft import Brief, Draft, Part, SpokenPhrase
 from serve_app.models import Models
 from serve_app.options import CallOptions
 from serve_app.outbox import Outbox
+from serve_app.telemetry import Telemetry
 from serve_app.transports.base import Transport
 
 log = logging.getLogger("antiphon.call")
 
 MS_PER_CHARACTER = 60
 """Speech makes about 16 letters a second: a phrase's length while its sound is still being made."""
+
+
+class Common:
+    """What all calls of one process have in common besides models."""
+
+    def __init__(self, telemetry: Telemetry | None = None) -> None:
+        self.telemetry = telemetry or Telemetry()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,7 @@ class Stage:
     history: History
     session_id: str
     sorry: Sequence[AudioChunk]
+    common: Common = field(default_factory=Common)
 
 
 def innermost(error: BaseException) -> BaseException:

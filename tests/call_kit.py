@@ -35,7 +35,7 @@ from serve_app.options import CallOptions
 from serve_app.outbox import Outbox
 from serve_app.paced_outbox import PacedOutbox
 from serve_app.records import recorded
-from serve_app.reply import Stage
+from serve_app.reply import Common, Stage
 
 FAST = Timing(first_item_ms=0, items_per_s=10_000)
 CHUNK = 320
@@ -277,6 +277,7 @@ async def calling(
     paced: bool = False,
     name: str = "call_rig",
     record_dir: Path | None = None,
+    common: Common | None = None,
 ) -> AsyncIterator[Rig]:
     """A call that begins now and ends with the block. `paced`: the line has the clock."""
     settings, options = settings or CallSettings("Be brief."), options or CallOptions(prefill=False)
@@ -292,6 +293,7 @@ async def calling(
         history=History(options.max_history_tokens),
         session_id=name,
         sorry=[chunk async for chunk in synthetic_tts().speak(options.sorry)],
+        common=common or Common(),
     )
     vad = BatchedVoiceActivity(EnergyVad(VadOptions(engine="energy", model=None)))
     ear = Ear(vad, options.listening, settings.turn_detection)

@@ -42,9 +42,18 @@ comes after all earlier ones, so speculative work that was hidden in the silence
 ORIGINS: tuple[Moment, ...] = ("caller_stopped", "turn_judged", "llm_started")
 
 
+EPOCH_S = time.time() - time.monotonic()
+"""The zero of `now_s`, for those who want a date."""
+
+
 def now_s() -> float:
     """Seconds on a clock that never jumps."""
     return time.monotonic()
+
+
+def epoch_ns(at_s: float) -> int:
+    """When that was, in nanoseconds since 1970."""
+    return round((at_s + EPOCH_S) * 1e9)
 
 
 @dataclass(frozen=True, slots=True)
