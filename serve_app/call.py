@@ -153,6 +153,7 @@ class Call:
         turn, detection = self.turn, self.settings.turn_detection
         assert turn is not None
         turn.judge = self.listener.new_judge()
+        self.stage.common.tally.note("transcript", "started")
         audio = self.ear.memory.between(turn.first_sample, self.ear.hearing.next_sample)
         if turn.partial is not None and turn.partial.end_sample >= self.ear.hearing.last_voiced_sample:
             adopt_words(self, turn, turn.partial, audio)
@@ -164,7 +165,14 @@ class Call:
     def _drop_prepared(self, _: Event) -> None:
         for turn in (self.turn, *self._unanswered):
             if turn is not None:
+                self._count_wasted(turn)
+                if turn.transcript is not None and not turn.committed:
+                    self.stage.common.tally.waste("transcript", turn.timeline)
                 turn.drop_prepared()
+
+    def _count_wasted(self, turn: CallerTurn) -> None:
+        if turn.reply is not None and turn.reply.in_advance:
+            self.stage.common.tally.waste("answer", turn.timeline)
 
     def _commit_turn(self, _: Event) -> None:
         memory = self.ear.memory
@@ -181,6 +189,8 @@ class Call:
         self.stage.outbox.tell(ItemDone(turn.item, previous))
         if turn.transcript is None:
             ask_for_words(self, turn, turn.item.audio)
+        else:
+            self.stage.common.tally.note("transcript", "used")
         self._await_answer(turn)
         self._forget_turn(Event.TURN_COMMITTED)
 
@@ -205,6 +215,7 @@ class Call:
     def drop_prepared_reply(self) -> None:
         """What the answer was prepared from has changed: it is made anew when the turn is over."""
         if self.turn is not None:
+            self._count_wasted(self.turn)
             self.turn.drop_reply()
 
     def _release_answer(self, _: Event) -> None:
@@ -231,6 +242,9 @@ class Call:
         reply.timeline.turn = self._turns
         self.reply = reply
         self.listener.idle_since = None
+        if reply.in_advance:
+            self.stage.common.tally.note("answer", "used")
+        self.stage.common.back_off.waits(self.stage.session_id)
         reply.release()
 
     def stop_speaking(self) -> None:
@@ -260,11 +274,14 @@ class Call:
 
     def _conclude(self, reply: Reply) -> None:
         self.reply = None
+        self.stage.common.back_off.answered(self.stage.session_id)
         self.stage.common.telemetry.turn_over(reply.timeline, self.stage.session_id)
         log.info("%s", reply.timeline.waterfall())
         self.stage.outbox.tell(TurnTimed(reply.timeline.as_message()))
 
-    def _close_streams(self, _: Event) -> None:
+    def _close_streams(self, event: Event) -> None:
+        self._drop_prepared(event)
+        self.stage.common.back_off.answered(self.stage.session_id)
         for task in self._tasks:
             task.cancel()
 
@@ -301,6 +318,7 @@ class Call:
 
     def _answer_audible(self, reply: Reply) -> None:
         if reply is self.reply:
+            self.stage.common.back_off.answered(self.stage.session_id)
             self.step(Event.ANSWER_AUDIBLE)
 
     def _answer_ended(self, reply: Reply) -> None:

@@ -116,7 +116,9 @@ class Ingress:
         """This process is up."""
         host = self._host
         counts = {"calls": len(host.calls), "draining": host.draining, "tasks": len(asyncio.all_tasks())}
-        return JSONResponse({"status": "ok", **counts})
+        common = self._host.common
+        load = {"waiting": common.back_off.waiting, "slowness": round(common.back_off.slowness(), 2)}
+        return JSONResponse({"status": "ok", **counts, **load, "speculation": common.tally.as_message()})
 
     async def ready(self) -> Response:
         """Every deployment can answer; else 503 and the names of those that cannot. Rooms may come later."""

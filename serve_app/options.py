@@ -182,6 +182,11 @@ class CallOptions(Options):
     speculation: bool = Field(
         True, description="Prepare the answer in every pause, and drop it when the caller goes on."
     )
+    back_off: bool = Field(
+        True,
+        description="While turns of other calls that are over wait for busy models: no partials, and an answer is "
+        "written when it is wanted, not in advance.",
+    )
     prefill: bool = Field(
         True,
         description="Let the LLM read the instructions when a call begins, and the caller's words while they speak, "

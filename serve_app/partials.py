@@ -48,7 +48,8 @@ class Partials:
         spoken_ms = hearing.voiced_ms
         broke_off = 0 < hearing.silence_ms < options.pause_ms and since >= samples(BREAK_MS)
         every_ms = max(options.partial_every_ms, DUTY * self._took_s * 1000)
-        if spoken_ms >= options.partial_from_ms and (broke_off or since >= samples(every_ms)):
+        due = spoken_ms >= options.partial_from_ms and (broke_off or since >= samples(every_ms))
+        if due and not self._call.stage.held_back:
             self._begin(turn)
 
     def _begin(self, turn: CallerTurn) -> None:

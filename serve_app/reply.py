@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cluster.telemetry import Measure
 from deployments.audio import Resampler
 from deployments.contracts import AudioChunk, Finished, Message, Pcm, TextDelta, ToolCall
 from deployments.errors import AntiphonError
+from serve_app.back_off import BackOff
 from serve_app.conversation.history import History, Spoken
 from serve_app.conversation.items import Answer, CallSettings, FunctionCallItem, Item, MessageItem, Modality, Status
 from serve_app.conversation.messages import (
@@ -26,6 +28,7 @@ from serve_app.draft import Brief, Draft, Part, SpokenPhrase
 from serve_app.models import Models
 from serve_app.options import CallOptions
 from serve_app.outbox import Outbox
+from serve_app.tally import Tally
 from serve_app.telemetry import Telemetry
 from serve_app.transports.base import Transport
 
@@ -40,6 +43,8 @@ class Common:
 
     def __init__(self, telemetry: Telemetry | None = None) -> None:
         self.telemetry = telemetry or Telemetry()
+        self.tally = Tally(self.telemetry)
+        self.back_off = BackOff()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,11 @@ class Stage:
     session_id: str
     sorry: Sequence[AudioChunk]
     common: Common = field(default_factory=Common)
+
+    @property
+    def held_back(self) -> bool:
+        """Is nothing to be done in advance now, because models are busy with turns of other calls?"""
+        return self.options.back_off and self.common.back_off.busy_for(self.session_id)
 
 
 def innermost(error: BaseException) -> BaseException:
@@ -100,7 +110,10 @@ class Reply:
         self._on_written = on_written
         self._on_audible = on_audible
         self._on_ended = on_ended
+        self.in_advance = False
+        """Its writing began before anybody knew that it would be wanted."""
         self._released = asyncio.Event()
+        self._may_write = asyncio.Event()
         self._draft = Draft(stage.models, stage.options, self._stamp)
         self._item: MessageItem | None = None
         self._given_samples = 0
@@ -110,6 +123,7 @@ class Reply:
     def release(self) -> None:
         """Let it be heard."""
         self._released.set()
+        self._may_write.set()
         if self._asked:
             self._begin()
 
@@ -143,6 +157,7 @@ class Reply:
             await self._released.wait()
             self.finished = True
             return
+        await self._hold_back(messages)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._draft.run(self._brief(messages)))
             await self._released.wait()
@@ -150,6 +165,35 @@ class Reply:
             while not isinstance(part := await self._draft.parts.get(), Finished):
                 await self._give(part)
             self._complete(part)
+
+    async def _hold_back(self, messages: Sequence[Message]) -> None:
+        """Wait while models are busy with turns of other calls, unless this answer is wanted as well."""
+        common, call = self._stage.common, self._stage.session_id
+        if self._stage.held_back and not self._released.is_set():
+            common.telemetry.report(Measure("antiphon_answers_held_back"))
+            with common.back_off.told_when_calm(call, self._may_write.set):
+                await self._judge_words_until(self._may_write, messages)
+        if not self._released.is_set():
+            self.in_advance = True
+            common.tally.note("answer", "started")
+
+    async def _judge_words_until(self, enough: asyncio.Event, messages: Sequence[Message]) -> None:
+        """The LLM says with an answer whether the caller's sentence is over. Here it says so without one."""
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(self._judge_words(messages))
+            await enough.wait()
+            asking.cancel()
+
+    async def _judge_words(self, messages: Sequence[Message]) -> None:
+        told, stage = self._judging(), self._stage
+        if told is None:
+            return
+        try:
+            async with asyncio.timeout(stage.options.deadlines.end_of_turn_s):
+                tools = self._settings.tools
+                told(await stage.models.llm.sentence_end(messages, session_id=stage.session_id, tools=tools))
+        except (AntiphonError, TimeoutError) as failed:
+            log.warning("the LLM gave no opinion on the turn's end: %s", failed)
 
     def _begin(self) -> None:
         if not self._begun:

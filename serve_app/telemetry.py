@@ -31,6 +31,23 @@ INSTRUMENTS = (
         ("until",),
         PART_MS,
     ),
+    Instrument(
+        "antiphon_speculations",
+        "counter",
+        "Work begun in a pause before the turn was judged over, and whether it was of use.",
+        ("work", "fate"),
+    ),
+    Instrument(
+        "antiphon_speculation_wasted_seconds",
+        "counter",
+        "From the start of such work to its end, or until it was dropped, where it was of no use.",
+        ("model",),
+    ),
+    Instrument(
+        "antiphon_answers_held_back",
+        "counter",
+        "Answers not written in advance because turns of other calls waited for busy models.",
+    ),
 )
 
 WORK: Mapping[str, tuple[Moment, Moment]] = {

@@ -36,7 +36,8 @@ async def understand(call: "Call", audio: Pcm) -> Listened:
     settings = call.settings
     try:
         async with asyncio.timeout(call.stage.options.deadlines.transcript_s):
-            return await call.stage.models.asr.transcribe(audio, language=settings.language, hint=settings.hint)
+            with call.stage.common.back_off.transcribing(len(audio) / SPEECH_RATE_HZ):
+                return await call.stage.models.asr.transcribe(audio, language=settings.language, hint=settings.hint)
     except TimeoutError:
         return ModelFailed("the transcript did not come in time")
     except AntiphonError as failed:

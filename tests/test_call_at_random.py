@@ -1,7 +1,10 @@
 import asyncio
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +17,10 @@ from serve_app.conversation.items import (
     SemanticVad,
     ServerVad,
 )
+from serve_app.conversation.replay import replayed
 from serve_app.conversation.turns import State
+from serve_app.records import read_record
+from serve_app.tally import MODELS
 from tests.call_kit import (
     BRIEF,
     FAST,
@@ -57,9 +63,11 @@ def about_the_last_answer(rig: Rig, what: str) -> m.Order:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(STEPS, TIMINGS, st.sampled_from([1.0, 20.0, 1000.0]))
 async def test_no_order_of_events_breaks_a_call(
-    steps: list[tuple[Any, float | None, int]], timing: Timing, speed: float
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[Any, float | None, int]], timing: Timing, speed: float
 ) -> None:
-    async with calling(speed=speed, llm=synthetic_llm(timing), asr=synthetic_asr(timing)) as rig:
+    folder = Path(tempfile.mkdtemp(dir=tmp_path_factory.getbasetemp()))
+    llm, asr = synthetic_llm(timing), synthetic_asr(timing)
+    async with calling(speed=speed, llm=llm, asr=asr, record_dir=folder) as rig:
         for what, wait_s, pause_ms in steps:
             if what in ("truncate", "delete"):
                 rig.line.give(about_the_last_answer(rig, what))
@@ -79,3 +87,9 @@ async def test_no_order_of_events_breaks_a_call(
         rig.line.give(m.CreateItem(MessageItem("user", "still there?")), m.CreateAnswer(AnswerOptions(output="text")))
         await rig.line.until(lambda: len(rig.line.all(m.AnswerFinished)) > finished, "an answer")
         assert rig.line.all(m.AnswerFinished)[-1].answer.status == "completed"
+    common = rig.call.stage.common
+    counts = common.tally.counts
+    for work in MODELS:
+        assert counts[work, "started"] == counts[work, "used"] + counts[work, "wasted"]
+    assert common.back_off.waiting == 0
+    assert replayed(read_record(folder / "call_rig.jsonl")).differences == []
