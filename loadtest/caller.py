@@ -22,7 +22,18 @@ from loadtest.recording import RATE_HZ, Player, Recording
 from loadtest.sound import FRAME_S, FRAME_SAMPLES, Microphone, Mouth, Speaker
 from loadtest.voiced import Pcm, voiced_span
 from loadtest.waiting import outlast
-from loadtest.wire import DEFAULT_URL, CallFailed, Event, NoAnswer, connection, decode, encode, realtime_url, why_closed
+from loadtest.wire import (
+    DEFAULT_URL,
+    CallFailed,
+    Event,
+    NoAnswer,
+    connection,
+    decode,
+    encode,
+    realtime_url,
+    what_ended,
+    why_closed,
+)
 
 GREETING_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 60.0
@@ -200,7 +211,7 @@ class RealtimeCaller:
         try:
             async for message in self._socket:
                 await self._receive(decode(message))
-            raise CallFailed("the server ended the call")
+            raise what_ended(self._socket.close_code, self._socket.close_reason)
         except ConnectionClosed as closed:
             raise why_closed(closed) from closed
 

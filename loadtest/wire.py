@@ -13,6 +13,7 @@ Event = dict[str, Any]
 """One event of the Realtime protocol, as it stands on the wire."""
 
 DEFAULT_URL = "ws://127.0.0.1:8000/v1/realtime?model=antiphon"
+OVER = 1000
 TRY_AGAIN_LATER = 1013  # RFC 6455's registry of close codes
 OPEN_TIMEOUT_S, CLOSE_TIMEOUT_S = 10.0, 2.0
 MAX_EVENT_BYTES = 16 * 1024 * 1024
@@ -28,6 +29,10 @@ class NobodyThere(CallFailed):
 
 class Busy(CallFailed):
     """The server is there and takes no more calls."""
+
+
+class CallOver(CallFailed):
+    """The agent has said its last word, while the caller still wanted something."""
 
 
 class NoAnswer(CallFailed):
@@ -103,12 +108,17 @@ def _refusal(url: str, refused: InvalidStatus) -> CallFailed:
 def why_closed(closed: ConnectionClosed) -> CallFailed:
     """What the end of a connection means, while the caller still wanted something."""
     frame = closed.rcvd
-    if frame is None:
-        return CallFailed("the connection was lost")
-    reason = f": {frame.reason}" if frame.reason else ""
-    if frame.code == TRY_AGAIN_LATER:
-        return Busy(f"the server takes no more calls now{reason}")
-    return CallFailed(f"the server ended the call with code {frame.code}{reason}")
+    return CallFailed("the connection was lost") if frame is None else what_ended(frame.code, frame.reason)
+
+
+def what_ended(code: int | None, reason: str | None) -> CallFailed:
+    """The same, from the code and the reason that the server closed with."""
+    because = f": {reason}" if reason else ""
+    if code == TRY_AGAIN_LATER:
+        return Busy(f"the server takes no more calls now{because}")
+    if code == OVER:
+        return CallOver(f"the agent ended the call{because}")
+    return CallFailed(f"the server ended the call with code {code}{because}")
 
 
 def encode(event: Event) -> str:

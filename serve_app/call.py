@@ -14,10 +14,11 @@ import numpy as np
 
 from deployments.errors import CallerGone
 from serve_app.caller_turn import CallerTurn
-from serve_app.conversation.items import Answer, AnswerOptions, CallSettings, Item, MessageItem
+from serve_app.conversation.items import Answer, AnswerOptions, CallSettings, Ending, Item, MessageItem
 from serve_app.conversation.listening import milliseconds
 from serve_app.conversation.messages import (
     AudioCommitted,
+    CallEnded,
     ItemAdded,
     ItemDone,
     SpeechStarted,
@@ -30,11 +31,16 @@ from serve_app.conversation.timeline import Timeline
 from serve_app.conversation.turns import Command, Event, State, step
 from serve_app.ear import Ear
 from serve_app.listener import Listener
+from serve_app.manners import Manners
 from serve_app.orders import obey
-from serve_app.reply import Reply, Stage, innermost
+from serve_app.reply import Prompt, Reply, innermost
+from serve_app.stage import Stage
 from serve_app.words import adopt_words, ask_for_words, prompt_for, read_history, spoken_item, tell_words
 
 log = logging.getLogger("antiphon.call")
+
+LEAVE_S = 0.5
+"""What the caller's side was told last is on its way for so long: who leaves a room at once takes it along."""
 
 T = TypeVar("T")
 
@@ -56,6 +62,9 @@ class Call:
         self.settings = settings
         self.ear = ear
         self.listener = Listener(self, ear)
+        self.manners = Manners(self)
+        self.ended: Ending | None = None
+        """Why the agent has ended the call; None: it has not."""
         self.state = State.IDLE
         self.turn: CallerTurn | None = None
         """What the caller says now, until it is committed."""
@@ -88,6 +97,7 @@ class Call:
             async with asyncio.TaskGroup() as self._group:
                 self.spawn(self.stage.outbox.run())
                 self.prefill()
+                self.manners.begin()
                 try:
                     await self._listen()
                 finally:
@@ -96,11 +106,29 @@ class Call:
             log.info("the caller is gone: %s", innermost(gone))
 
     async def _listen(self) -> None:
-        async for given in self.stage.transport.inputs():
-            if isinstance(given, np.ndarray):
-                await self.listener.hear(given)
-            else:
-                obey(self, given)
+        try:
+            async with asyncio.timeout(None) as self._listening:
+                async for given in self.stage.transport.inputs():
+                    if isinstance(given, np.ndarray):
+                        await self.listener.hear(given)
+                    else:
+                        obey(self, given)
+        except TimeoutError:
+            if self.ended is None:
+                raise
+
+    async def end(self, reason: Ending) -> None:
+        """Tell the caller's side, and listen no more."""
+        self.stage.outbox.tell(CallEnded(reason))
+        await self.stage.outbox.sent()
+        await asyncio.sleep(LEAVE_S)
+        self.ended = reason
+        self._listening.reschedule(asyncio.get_running_loop().time())
+
+    @property
+    def answered(self) -> bool:
+        """Has the agent begun to say anything?"""
+        return self._turns > 0
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """A task that lives no longer than the call."""
@@ -180,6 +208,7 @@ class Call:
         self.uncommitted_sample = memory.next_sample
         turn.item.audio = memory.between(turn.first_sample, memory.next_sample)
         turn.committed = True
+        self.manners.turn_begins()
         turn.timeline.stamp("turn_judged")
         if turn.announced:
             self.stage.outbox.tell(SpeechStopped(turn.item.id, milliseconds(memory.next_sample)))
@@ -245,6 +274,8 @@ class Call:
         if reply.in_advance:
             self.stage.common.tally.note("answer", "used")
         self.stage.common.back_off.waits(self.stage.session_id)
+        if reply.answer.options.script is None:
+            self.manners.caller_acted()
         reply.release()
 
     def stop_speaking(self) -> None:
@@ -257,6 +288,7 @@ class Call:
         self.stop_speaking()
         self.add_item(MessageItem("user", text), None)
         self.drop_prepared_reply()
+        self.manners.turn_begins()
         self.request_answer(AnswerOptions())
 
     def _pause_playout(self, _: Event) -> None:
@@ -288,6 +320,13 @@ class Call:
     def _new_reply(self, timeline: Timeline, options: AnswerOptions | None, turns: Sequence[CallerTurn]) -> Reply:
         """`options` None: nobody asked for the answer, it follows from the last of `turns`."""
 
+        async def prompt() -> Prompt:
+            if options is not None and options.script is not None:
+                return options.script
+            if options is None and (script := await self.manners.script_for(turns)) is not None:
+                return script
+            return await prompt_for(self, options, turns)
+
         settings, chosen = self.settings, options or AnswerOptions()
         answer = Answer(
             options=chosen,
@@ -301,9 +340,10 @@ class Call:
             settings,
             timeline,
             asked=options is not None,
-            prompt=lambda: prompt_for(self, options, turns),
+            prompt=prompt,
             judging=lambda: self.listener.wants_words_judged(turns[-1]) if turns else None,
             on_written=self._make_room,
+            may_fill=self.manners.may_fill,
             on_audible=self._answer_audible,
             on_ended=self._answer_ended,
         )
@@ -327,3 +367,5 @@ class Call:
             self.stage.outbox.end_pauses()
             self.listener.idle_since = self.ear.memory.next_sample
             self.step(Event.ANSWER_ENDED)
+            if reply.ending is not None:
+                self.manners.end(reply.ending)

@@ -40,10 +40,14 @@ def level_dbfs(pcm: Pcm) -> float:
 
 
 class Hold:
-    """Of one `turn` that may become the caller's. `on_words` is called when there is more to judge by."""
+    """Of one `turn` that may become the caller's. `early`: they began so soon after the agent that they had only
+    paused. `on_words` is called when there is more to judge by."""
 
-    def __init__(self, call: "Call", turn: CallerTurn, first_sample: int, on_words: Callable[["Hold"], None]) -> None:
+    def __init__(
+        self, call: "Call", turn: CallerTurn, first_sample: int, on_words: Callable[["Hold"], None], *, early: bool
+    ) -> None:
         self.turn = turn
+        self.early = early
         self._call = call
         self._first = first_sample
         self._on_words = on_words

@@ -10,7 +10,7 @@ from cluster.telemetry import Measure
 from deployments.logs import call_id
 from serve_app.call import Call
 from serve_app.conversation.history import History
-from serve_app.conversation.items import CallSettings
+from serve_app.conversation.items import CallSettings, Ending
 from serve_app.conversation.messages import StopSpeaking
 from serve_app.conversation.vad_batch import BatchedVoiceActivity
 from serve_app.ear import Ear
@@ -20,7 +20,7 @@ from serve_app.orders import obey
 from serve_app.outbox import Outbox
 from serve_app.readiness import Readiness
 from serve_app.records import recorded
-from serve_app.reply import Common, Stage
+from serve_app.stage import Common, Stage
 from serve_app.transports.base import Transport
 
 log = logging.getLogger("antiphon.ingress")
@@ -85,10 +85,11 @@ class CallHost:
             hosted.over.set()
             self._changed()
 
-    async def run(self, hosted: Hosted, transport: Transport, outbox: Outbox, settings: CallSettings) -> None:
-        """The call, from now to its end; the transport is closed whatever happens."""
+    async def run(self, hosted: Hosted, transport: Transport, outbox: Outbox, settings: CallSettings) -> Ending | None:
+        """The call, from now to its end; the transport is closed whatever happens. Returns why the agent ended it;
+        None: it did not."""
         call_id.set(hosted.name)
-        reason = "failed"
+        reason, ended = "failed", None
         log.info("a call begins (%d under way)", len(self.calls))
         hosted.transport = transport
         ear = Ear(self._vad, self._options.listening, settings.turn_detection)
@@ -98,7 +99,8 @@ class CallHost:
                 hosted.call = Call(stage, ear, settings, recorder)
                 async with asyncio.timeout(self._ingress.max_call_s):
                     await hosted.call.run()
-            reason = "goodbye"
+            ended = hosted.call.ended
+            reason = ended or "goodbye"
         except TimeoutError:
             log.info("a call may last %g s", self._ingress.max_call_s)
             reason = "going away"
@@ -108,6 +110,7 @@ class CallHost:
             hosted.call = None
             await transport.close(reason)
             log.info("the call ended: %s", reason)
+        return ended
 
     def _new_stage(self, name: str, transport: Transport, outbox: Outbox) -> Stage:
         return Stage(
@@ -117,7 +120,7 @@ class CallHost:
             outbox=outbox,
             history=History(self._options.max_history_tokens),
             session_id=name,
-            sorry=self._readiness.sorry,
+            stock=self._readiness.stock,
             common=self.common,
         )
 

@@ -29,9 +29,9 @@ from serve_app.models import Models
 from serve_app.outbox import Outbox
 from serve_app.readiness import Readiness
 from serve_app.remotes import Remote, RemoteAsr, RemoteLlm, RemoteTts, RemoteTurn
-from serve_app.reply import Common
 from serve_app.rooms.desk import RoomDesk, open_desk
 from serve_app.settings import Settings
+from serve_app.stage import Common
 from serve_app.telemetry import INSTRUMENTS, Telemetry
 from serve_app.transports.realtime_socket import RealtimeLimits, RealtimeSocket, read_extensions
 

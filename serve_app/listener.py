@@ -18,6 +18,7 @@ from serve_app.conversation.turns import Event, State
 from serve_app.ear import Ear
 from serve_app.hold import Doorman, Hold
 from serve_app.partials import Partials
+from serve_app.reply import Reply
 
 if TYPE_CHECKING:
     from serve_app.call import Call
@@ -72,11 +73,13 @@ class Listener:
         started_s = self._ear.time_s(fact.first_sample)
         call.turn.timeline.stamp("caller_started", at_s=started_s)
         self.idle_since = None
+        call.manners.caller_acted()
         if call.reply is None:
             call.step(Event.VOICE_STARTED)
         elif self._may_interrupt():
             call.reply.timeline.restamp("interruption_started", at_s=started_s)
-            self._hold = Hold(call, call.turn, fact.first_sample, on_words=self._judge_hold)
+            early = self._is_early(call.reply, started_s)
+            self._hold = Hold(call, call.turn, fact.first_sample, on_words=self._judge_hold, early=early)
             call.step(Event.VOICE_STARTED)
         else:
             call.announce_turn()
@@ -92,6 +95,11 @@ class Listener:
         if hearing.onset_windows != onset_windows:
             hearing.onset_windows = onset_windows
             self._call.recorder.listens(hearing, self._call.settings.turn_detection)
+
+    def _is_early(self, reply: Reply, started_s: float) -> bool:
+        """Did this voice begin as the answer did?"""
+        sent = reply.timeline.stamps.get("first_frame_sent")
+        return sent is not None and started_s - sent.at_s < self._call.stage.options.turn_taking.yield_ms / 1000
 
     def _may_interrupt(self) -> bool:
         detection = self._call.settings.turn_detection
@@ -132,6 +140,7 @@ class Listener:
         elif turn is None and state is State.IDLE:
             self._ear.forget_idle_audio()
             self._watch_idleness()
+        self._call.manners.watch()
 
     def _judge_hold(self, hold: Hold) -> None:
         """What stops the agent for good, and what it speaks on after. A hold that is over is not judged."""
@@ -143,6 +152,8 @@ class Listener:
             self._call.step(Event.INTERRUPTION_JUDGED)
         elif verdict is Verdict.FALSE_ALARM:
             self._doorman.dismiss(hold.judged)
+            if hold.early:
+                self._call.stage.outbox.rewind()
             self._call.step(Event.FALSE_ALARM_JUDGED)
 
     def _judge_turn(self, turn: CallerTurn, judge: TurnJudge) -> None:
@@ -176,6 +187,12 @@ class Listener:
             self._judged(turn, judge)
 
         return told
+
+    def sure_of_end(self, turn: CallerTurn) -> None:
+        """What the caller said is whole, whatever the LLM would think of it."""
+        if turn.judge is not None and not turn.committed:
+            turn.judge.sentence_end = 1.0
+            self._judged(turn, turn.judge)
 
     def _judged(self, turn: CallerTurn, judge: TurnJudge) -> None:
         if turn is not self._call.turn or turn.judge is not judge:

@@ -19,6 +19,33 @@ BACKCHANNELS = (
 """Said while somebody else speaks, and no reason to stop. English; other languages have their own."""
 
 
+STOP = (
+    *("stop", "stop it", "stop talking", "stop please", "please stop", "please stop talking", "okay stop", "ok stop"),
+    *("be quiet", "quiet please", "please be quiet", "shut up"),
+)
+REPEAT = (
+    *("repeat that", "repeat that please", "please repeat that", "please repeat", "can you repeat that"),
+    *("could you repeat that", "could you repeat that please", "repeat", "say that again", "say it again"),
+    *("please say that again", "say that again please", "can you say that again", "could you say that again"),
+    *("could you say that again please", "one more time please", "come again"),
+)
+GOODBYE = (
+    *("goodbye", "good bye", "bye bye", "bye now", "goodbye now", "okay bye", "ok bye", "okay goodbye", "ok goodbye"),
+    *("okay bye bye", "ok bye bye", "thanks bye", "thanks goodbye", "thank you bye", "thank you goodbye"),
+    *("thank you bye bye", "thanks bye bye", "goodbye and thank you", "goodbye and thanks"),
+)
+"""English. A bare "bye" is not among them: small Whisper models hear it in noise."""
+
+
+class PhraseOptions(Options):
+    """Said alone, these are obeyed at once and without the LLM; within a longer sentence they are words as others.
+    In the language of the calls. An empty list switches one off."""
+
+    stop: tuple[str, ...] = Field(STOP, description="The agent falls silent, and nothing is answered.")
+    repeat: tuple[str, ...] = Field(REPEAT, description="It speaks its last answer again.")
+    goodbye: tuple[str, ...] = Field(GOODBYE, description="It says its last words and ends the call.")
+
+
 class ListeningOptions(Options):
     """When is somebody speaking? Windows are 32 ms, the length that Silero VAD was trained on."""
 
@@ -132,6 +159,13 @@ class TurnTakingOptions(Options):
     louder_db: float = Field(
         9.0, ge=0, description="The agent falls silent for noise again once it is louder by this, or after a pause."
     )
+    yield_ms: int = Field(
+        200,
+        ge=0,
+        le=1000,
+        description="Whoever speaks within this time of the answer's first sound had only paused, for nobody reacts so "
+        "fast. If it was nothing, the answer begins anew; later it goes on where it was.",
+    )
     backchannels: tuple[str, ...] = Field(
         BACKCHANNELS, description="What a caller says without wanting the turn, in the language of the calls."
     )
@@ -149,6 +183,19 @@ class TurnTakingOptions(Options):
     echo_doubt: float = Field(
         0.42, ge=0, le=1, description="From this likeness words count only after `unheard_ms`: an echo has words too."
     )
+
+
+class SilenceOptions(Options):
+    """What the agent does about a caller who says nothing. Not where the caller's side sets `idle_timeout_ms`."""
+
+    still_there_after_s: float = Field(
+        0.0,
+        ge=0,
+        le=3600,
+        description="Silence after which the caller is asked once whether they are there; after as much again the call "
+        "is ended. 0: never, for who leaves a page open may want just that.",
+    )
+    still_there: str = Field("Are you still there?", description="What they are asked.")
 
 
 class Deadlines(Options):
@@ -174,6 +221,21 @@ class CallOptions(Options):
         min_length=1,
         description="Spoken when no model answers in time. Made into sound at the start and kept.",
     )
+    greeting: str = Field(
+        "", description="The agent's first words, when the caller is there. Empty: it waits for theirs."
+    )
+    filler: str = Field(
+        "One moment, please.",
+        description="Said once a turn where the answer is late. Empty: nothing. The LLM never sees it.",
+    )
+    filler_after_ms: int = Field(
+        3000,
+        ge=0,
+        le=60_000,
+        description="Late is an answer without a sound so long after the turn was over. After 3 s callers ask whether "
+        "anybody is there; much sooner it would stand in the way of answers that are nearly ready.",
+    )
+    goodbye: str = Field("Goodbye.", description="The agent's last words where it ends the call. Empty: none.")
     max_answer_tokens: int = Field(80, ge=1, le=4096, description="An answer's limit: about 25 s of speech.")
     max_history_tokens: int = Field(
         1200, ge=64, description="Estimated length from which the oldest turns are left out of the prompt."
@@ -210,6 +272,8 @@ class CallOptions(Options):
     phrases_ahead: int = Field(3, ge=1, le=16, description="Phrases made into sound ahead of the one that plays.")
     listening: ListeningOptions = ListeningOptions()
     turn_taking: TurnTakingOptions = TurnTakingOptions()
+    silence: SilenceOptions = SilenceOptions()
+    phrases: PhraseOptions = PhraseOptions()
     deadlines: Deadlines = Deadlines()
 
 

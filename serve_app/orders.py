@@ -83,6 +83,7 @@ def _configure(call: "Call", order: Configure) -> None:
     call.settings = order.settings
     if read != (order.settings.instructions, order.settings.tools):
         call.prefill()
+    call.manners.prepare()
     call.ear.attend(order.settings.turn_detection)
     call.recorder.listens(call.ear.hearing, order.settings.turn_detection)
     if before is not None and order.settings.turn_detection is None and call.turn is not None:

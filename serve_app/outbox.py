@@ -72,6 +72,14 @@ class Outbox:
         if not self._pausers:
             self._playing.set()
 
+    @property
+    def paused(self) -> bool:
+        """Does anybody keep the agent silent?"""
+        return bool(self._pausers)
+
+    def rewind(self) -> None:
+        """An answer that has just begun is to begin anew. Here the caller's side has its sound, and the clock."""
+
     def end_pauses(self) -> None:
         """What was paused is over: only who is not there still keeps the agent silent."""
         for by in self._pausers - {"absence"}:

@@ -36,6 +36,8 @@ HURRY_FRAMES = 2
 """Sound that is worth breaking a silence for: a transport that asks ahead has enough of it."""
 ASKED_FRAMES = 8
 """Frames remembered after they were asked for: more than any transport asks ahead."""
+OPENING_S = 1.0
+"""An answer of which more was sent does not begin anew: the caller's voice is noticed much sooner."""
 
 
 def _sounds(event: Event) -> bool:
@@ -56,6 +58,8 @@ class PacedOutbox(Outbox):
         self._lane_samples = 0
         self._used = 0  # samples of the lane's first sound that were sent already
         self._asked: deque[list[Sound]] = deque(maxlen=ASKED_FRAMES)
+        self._opening: list[Sound] | None = None  # what was sent of an answer; None: too much to begin it anew
+        self._opening_samples = 0
         self._paced = transport
         transport.speak_from(self.next_frame)
 
@@ -118,7 +122,9 @@ class PacedOutbox(Outbox):
     def _take(self, sound: Sound, wanted: int) -> Sound:
         if not self._used and sound.on_sent is not None:
             sound.on_sent()
+            self._opening, self._opening_samples = [], 0
         part = Sound(sound.pcm[self._used : self._used + wanted], sound.item)
+        self._remember(part)
         self._used += len(part.pcm)
         self._lane_samples -= len(part.pcm)
         if self._used >= len(sound.pcm):
@@ -131,11 +137,8 @@ class PacedOutbox(Outbox):
         """What the transport had not sent yet is what the lane begins with again."""
         unsent = self._paced.take_back()
         self.played.take_back(unsent)
-        if unsent and self._used:  # the rest of it becomes a sound of its own
-            begun = self._lane.popleft()
-            assert isinstance(begun, Sound)
-            self._lane.appendleft(Sound(begun.pcm[self._used :], begun.item))
-            self._used = 0
+        if unsent:
+            self._cut_off_used()
         while unsent > 0 and self._asked:
             parts = self._asked.pop()
             unsent -= self._frame - sum(len(part.pcm) for part in parts)  # the last frame's end may have been silence
@@ -147,10 +150,50 @@ class PacedOutbox(Outbox):
     def _put_back(self, part: Sound, samples: int) -> None:
         """The end of it, at most so many samples."""
         pcm = part.pcm[-samples:]
-        self._lane.appendleft(Sound(pcm, part.item))
-        self._lane_samples += len(pcm)
+        self._push_front(Sound(pcm, part.item))
+        self._forget_end(len(pcm))
+
+    def _push_front(self, sound: Sound) -> None:
+        self._lane.appendleft(sound)
+        self._lane_samples += len(sound.pcm)
         self._sounds += 1
         self._idle.clear()
+
+    def _cut_off_used(self) -> None:
+        """The rest of the sound that has begun becomes one of its own."""
+        if self._used:
+            begun = self._lane.popleft()
+            assert isinstance(begun, Sound)
+            self._lane.appendleft(Sound(begun.pcm[self._used :], begun.item))
+            self._used = 0
+
+    # --- an answer that has just begun
+
+    def rewind(self) -> None:
+        self._take_back()
+        opening = self._opening
+        if opening:
+            self._cut_off_used()
+            self._opening, self._opening_samples = [], 0
+            for part in reversed(opening):
+                self._push_front(part)
+
+    def _remember(self, part: Sound) -> None:
+        if self._opening is not None:
+            self._opening.append(part)
+            self._opening_samples += len(part.pcm)
+            if self._opening_samples > OPENING_S * self._paced.rate_hz:
+                self._opening = None
+
+    def _forget_end(self, samples: int) -> None:
+        """So many of the last samples were not sent after all."""
+        while samples > 0 and self._opening:
+            last = self._opening.pop()
+            kept = last.pcm[: max(0, len(last.pcm) - samples)]
+            self._opening_samples -= len(last.pcm) - len(kept)
+            samples -= len(last.pcm)
+            if len(kept):
+                self._opening.append(Sound(kept, last.item))
 
     def _note_progress(self) -> None:
         if self._lane_samples < self._limit:
@@ -162,6 +205,7 @@ class PacedOutbox(Outbox):
         self._take_back()
         dropped, self._lane_samples, self._used, self._sounds = self._lane_samples, 0, 0, 0
         lane, self._lane = self._lane, deque()
+        self._opening = None
         for entry in lane:
             if not isinstance(entry, Sound | AnswerText):  # words that will never sound are not told
                 self._push(entry)

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Mapping
 
-from deployments.contracts import AudioChunk, Capabilities
+from deployments.contracts import Capabilities
 from deployments.errors import AntiphonError
 from serve_app.models import Models
 from serve_app.options import CallOptions
 from serve_app.remotes import Remote
+from serve_app.stock import Stock
 
 READY_TIMEOUT_S = 2.0
 """A deployment that does not say what it can do within this time is not ready."""
@@ -18,11 +19,9 @@ class Readiness:
 
     def __init__(self, remotes: Mapping[str, Remote], models: Models, options: CallOptions) -> None:
         self._remotes = remotes
-        self._models = models
-        self._options = options
         self._capabilities: dict[str, Capabilities] = {}
-        self.sorry: list[AudioChunk] = []
-        """What the agent says when no model can: made once, kept in memory. Filled in place: calls hold this list."""
+        self.stock = Stock(models.tts, options)
+        """What the agent can say when no model can."""
 
     @property
     def voices(self) -> tuple[str, ...]:
@@ -41,19 +40,15 @@ class Readiness:
 
     async def known(self) -> None:
         """Ask, where something is not known yet."""
-        if "tts" not in self._capabilities or not self.sorry:
+        if "tts" not in self._capabilities or not self.stock.has():
             await self.missing()
 
     async def _is_ready(self, kind: str) -> bool:
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 self._capabilities[kind] = await self._remotes[kind].ask("capabilities")
-            if kind == "tts" and not self.sorry:
-                await self._make_sorry()
+            if kind == "tts":
+                await self.stock.make()
         except (AntiphonError, TimeoutError):
             return False
-        return True
-
-    async def _make_sorry(self) -> None:
-        async with asyncio.timeout(self._options.deadlines.first_audio_s):
-            self.sorry[:] = [chunk async for chunk in self._models.tts.speak(self._options.sorry)]
+        return kind != "tts" or self.stock.has()

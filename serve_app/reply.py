@@ -3,17 +3,22 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-
-import numpy as np
+from dataclasses import replace
 
 from cluster.telemetry import Measure
-from deployments.audio import Resampler
-from deployments.contracts import AudioChunk, Finished, Message, Pcm, TextDelta, ToolCall
+from deployments.contracts import AudioChunk, Finished, Message, TextDelta, ToolCall, Usage
 from deployments.errors import AntiphonError
-from serve_app.back_off import BackOff
-from serve_app.conversation.history import History, Spoken
-from serve_app.conversation.items import Answer, CallSettings, FunctionCallItem, Item, MessageItem, Modality, Status
+from serve_app.conversation.items import (
+    Answer,
+    CallSettings,
+    Ending,
+    FunctionCallItem,
+    Item,
+    MessageItem,
+    Modality,
+    Script,
+    Status,
+)
 from serve_app.conversation.messages import (
     AnswerFinished,
     AnswerStarted,
@@ -23,47 +28,16 @@ from serve_app.conversation.messages import (
     ToolArguments,
 )
 from serve_app.conversation.phrases import Phrase
-from serve_app.conversation.timeline import Moment, Timeline
+from serve_app.conversation.timeline import Moment, Timeline, now_s
 from serve_app.draft import Brief, Draft, Part, SpokenPhrase
-from serve_app.models import Models
-from serve_app.options import CallOptions
-from serve_app.outbox import Outbox
-from serve_app.tally import Tally
-from serve_app.telemetry import Telemetry
-from serve_app.transports.base import Transport
+from serve_app.mouth import Mouth
+from serve_app.stage import Stage
+from serve_app.written import Written
 
 log = logging.getLogger("antiphon.call")
 
-MS_PER_CHARACTER = 60
-"""Speech makes about 16 letters a second: a phrase's length while its sound is still being made."""
-
-
-class Common:
-    """What all calls of one process have in common besides models."""
-
-    def __init__(self, telemetry: Telemetry | None = None) -> None:
-        self.telemetry = telemetry or Telemetry()
-        self.tally = Tally(self.telemetry)
-        self.back_off = BackOff()
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """What every answer of a call uses. `sorry` is the sound of `options.sorry`, made in advance."""
-
-    models: Models
-    options: CallOptions
-    transport: Transport
-    outbox: Outbox
-    history: History
-    session_id: str
-    sorry: Sequence[AudioChunk]
-    common: Common = field(default_factory=Common)
-
-    @property
-    def held_back(self) -> bool:
-        """Is nothing to be done in advance now, because models are busy with turns of other calls?"""
-        return self.options.back_off and self.common.back_off.busy_for(self.session_id)
+Prompt = Sequence[Message] | Script | None
+"""What an answer is made from: messages for the LLM, the words themselves, or None: there is nothing to answer."""
 
 
 def innermost(error: BaseException) -> BaseException:
@@ -76,9 +50,9 @@ def innermost(error: BaseException) -> BaseException:
 class Reply:
     """Runs as one task of its call; `stop` and `release` are called from others and never wait.
 
-    `asked`: the caller's side waits for it and is told at once that it has begun. `prompt` gives the messages when
-    they are known, or None when there is nothing to answer; `judging` whom the LLM then tells whether the caller's last
-    sentence is over, if anybody wants to know. `on_written` is called when all of it is on its way,
+    `asked`: the caller's side waits for it and is told at once that it has begun. `prompt` gives what it is made from
+    when that is known; `judging` whom the LLM then tells whether the caller's last sentence is over, if anybody wants
+    to know. `may_fill` is asked before the filler is said. `on_written` is called when all of it is on its way,
     `on_audible` when the first sound was given to the transport, `on_ended` when all of it was played, or there was
     none.
     """
@@ -91,9 +65,10 @@ class Reply:
         timeline: Timeline,
         *,
         asked: bool,
-        prompt: Callable[[], Awaitable[Sequence[Message] | None]],
+        prompt: Callable[[], Awaitable[Prompt]],
         judging: Callable[[], Callable[[float | None], None] | None],
         on_written: Callable[[], None],
+        may_fill: Callable[[], bool],
         on_audible: Callable[["Reply"], None],
         on_ended: Callable[["Reply"], None],
     ) -> None:
@@ -102,22 +77,25 @@ class Reply:
         self.finished = False
         """Everything was said about it: `AnswerFinished` was sent, or it was dropped unheard."""
         self.task: asyncio.Task[None] | None = None
+        self.ending: Ending | None = None
+        """The call is over after this answer."""
         self._stage = stage
         self._settings = settings
         self._asked = asked
         self._prompt = prompt
         self._judging = judging
         self._on_written = on_written
+        self._may_fill = may_fill
         self._on_audible = on_audible
         self._on_ended = on_ended
         self.in_advance = False
         """Its writing began before anybody knew that it would be wanted."""
         self._released = asyncio.Event()
         self._may_write = asyncio.Event()
-        self._draft = Draft(stage.models, stage.options, self._stamp)
         self._item: MessageItem | None = None
-        self._given_samples = 0
-        self._sounds = False
+        self._filler: MessageItem | None = None
+        self._filler_open = False
+        self._mouth = Mouth(stage, settings.speed, self._heard_first, lambda: on_audible(self))
         self._begun = False
 
     def release(self) -> None:
@@ -129,12 +107,11 @@ class Reply:
 
     def holds(self, item_id: str) -> bool:
         """Is this the answer's message?"""
-        return self._item is not None and self._item.id == item_id
+        return any(item is not None and item.id == item_id for item in (self._item, self._filler))
 
     def stop(self, reason: str) -> None:
         """Fall silent for good; the history keeps what was heard. The task ends by itself soon after."""
-        if self._item is not None and self._item.modality == "audio":
-            self._cut(self._item)
+        self._mouth.cut()
         if self.timeline.outcome in ("answered", "unanswered"):
             self.timeline.outcome = "interrupted" if reason == "turn_detected" else "cancelled"
         if self._begun and not self.finished:
@@ -148,22 +125,54 @@ class Reply:
             await self._make_and_play()
         except* AntiphonError as failures:
             await self._apologise(innermost(failures))
-        await self._played_out()
+        if await self._mouth.played_out():
+            self._stamp("agent_stopped")
         self._on_ended(self)
 
     async def _make_and_play(self) -> None:
-        messages = await self._prompt()
-        if messages is None:
-            await self._released.wait()
-            self.finished = True
-            return
-        await self._hold_back(messages)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._draft.run(self._brief(messages)))
+        prompt = await self._prompt()
+        if isinstance(prompt, Script):
+            await self._recite(prompt)
+        elif prompt is None:
+            await self._say_nothing()
+        else:
+            await self._hold_back(prompt)
+            await self._perform(Draft(self._stage.models, self._stage.options, self._stamp), prompt, fill=True)
+
+    async def _say_nothing(self) -> None:
+        await self._released.wait()
+        self.finished = True
+
+    async def _recite(self, script: Script) -> None:
+        """What is said is known: its sound may be there as well."""
+        self.ending = script.ending
+        stage = self._stage
+        if not script.text:
+            await self._say_nothing()
+        elif self.answer.output == "audio" and (sound := self._kept(script.text)):
             await self._released.wait()
             self._begin()
-            while not isinstance(part := await self._draft.parts.get(), Finished):
+            await self._speak(_kept_phrase(script.text, sound))
+            self._complete(Finished("stop", Usage()))
+        else:
+            if stage.held_back:
+                await self._released.wait()
+            options = stage.options.model_copy(update={"first_phrase_alone": False})
+            draft = Draft(replace(stage.models, llm=Written(script.text)), options, self._stamp_voice)
+            await self._perform(draft, (), fill=False)
+
+    async def _perform(self, draft: Draft, messages: Sequence[Message], *, fill: bool) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(draft.run(self._brief(messages)))
+            await self._released.wait()
+            self._begin()
+            filling = group.create_task(self._fill()) if fill else None
+            while not isinstance(part := await draft.parts.get(), Finished):
                 await self._give(part)
+            if filling is not None and self._filler is None:
+                filling.cancel()
+            elif filling is not None:
+                await filling
             self._complete(part)
 
     async def _hold_back(self, messages: Sequence[Message]) -> None:
@@ -194,6 +203,38 @@ class Reply:
                 told(await stage.models.llm.sentence_end(messages, session_id=stage.session_id, tools=tools))
         except (AntiphonError, TimeoutError) as failed:
             log.warning("the LLM gave no opinion on the turn's end: %s", failed)
+
+    # --- the filler
+
+    async def _fill(self) -> None:
+        """Where the answer is late, say so. A filler that has begun is said to its end, and the answer follows."""
+        options = self._stage.options
+        judged = self.timeline.stamps.get("turn_judged")
+        late_s = (now_s() if judged is None else judged.at_s) + options.filler_after_ms / 1000
+        await asyncio.sleep(late_s - now_s())
+        if not self._mouth.sounds and (sound := self._filling_sound()):
+            await self._speak_filler(options.filler, sound)
+
+    def _filling_sound(self) -> tuple[AudioChunk, ...]:
+        """Nothing where somebody keeps the agent silent, or nobody would hear it."""
+        wanted = self.answer.output == "audio" and self.answer.options.in_conversation
+        if not wanted or self._stage.outbox.paused or not (sound := self._kept(self._stage.options.filler)):
+            return ()
+        return sound if self._may_fill() else ()
+
+    async def _speak_filler(self, text: str, sound: Sequence[AudioChunk]) -> None:
+        self._filler = item = MessageItem("assistant", text, "audio", status="in_progress", aside=True)
+        self._filler_open = True
+        self._add(item)
+        self._stage.outbox.tell(AnswerText(self.answer, item, text))
+        await self._mouth.fill(item, sound)
+        self._filler_open = False
+        self._done(item, "completed")
+
+    def _kept(self, text: str) -> tuple[AudioChunk, ...]:
+        return self._stage.stock.sound(text, self.answer.voice, self._settings.speed)
+
+    # --- the answer
 
     def _begin(self) -> None:
         if not self._begun:
@@ -242,23 +283,8 @@ class Reply:
         self._stage.outbox.tell(ItemDone(item, self._stage.history.previous_id(item), self.answer))
 
     async def _speak(self, part: SpokenPhrase) -> None:
-        item = self._say(part.phrase.text, "audio")
-        spoken = Spoken(part.phrase.text, len(part.phrase.spoken) * MS_PER_CHARACTER / self._settings.speed)
-        self._stage.history.speak(item, spoken)
-        given_before, resampler = self._given_samples, None
-        while chunk := await part.chunks.get():
-            resampler = resampler or Resampler(chunk.rate_hz, self._stage.transport.rate_hz)
-            await self._play(resampler.push(chunk.pcm), item)
-        if resampler is not None:
-            await self._play(resampler.push(np.zeros(0, np.int16), last=True), item)
-        spoken.duration_ms = self._milliseconds(self._given_samples - given_before)
-
-    async def _play(self, pcm: Pcm, item: MessageItem) -> None:
-        if not len(pcm):
-            return
-        first, self._sounds = not self._sounds, True
-        await self._stage.outbox.play(pcm, item, self._heard_first if first else None)
-        self._given_samples += len(pcm)
+        chunk = await part.chunks.get()  # its words are told with its sound
+        await self._mouth.speak(self._say(part.phrase.text, "audio"), part, chunk)
 
     def _heard_first(self) -> None:
         self._stamp("first_frame_sent")
@@ -281,17 +307,11 @@ class Reply:
 
     def _finish(self, status: str, reason: str | None) -> None:
         self.answer.status, self.answer.reason = status, reason  # type: ignore[assignment]
-        if self._item is not None:
-            self._done(self._item, "completed" if status == "completed" else "incomplete")
+        for item in (self._filler if self._filler_open else None, self._item):
+            if item is not None:
+                self._done(item, "completed" if status == "completed" else "incomplete")
         self._stage.outbox.tell(AnswerFinished(self.answer))
         self.finished = True
-
-    def _cut(self, item: MessageItem) -> None:
-        waiting = self._stage.outbox.drop_sound()
-        unplayed = self._stage.transport.stop_playing()
-        self._stage.outbox.played.take_back(unplayed)
-        heard_ms = self._milliseconds(max(0, self._given_samples - waiting - unplayed))
-        self._stage.history.cut(item, round(heard_ms))
 
     async def _apologise(self, failure: BaseException) -> None:
         """No model could answer in time: the caller hears a sentence that was made in advance."""
@@ -299,25 +319,23 @@ class Reply:
         await self._released.wait()
         self._begin()
         self.timeline.outcome = "failed"
-        if self.answer.output == "audio" and self._stage.sorry:
-            part = SpokenPhrase(Phrase(self._stage.options.sorry, self._stage.options.sorry, first=False))
-            for chunk in (*self._stage.sorry, None):
-                part.chunks.put_nowait(chunk)
-            await self._speak(part)
+        sorry = self._stage.options.sorry
+        if self.answer.output == "audio" and (sound := self._kept(sorry) or self._stage.stock.sound(sorry)):
+            await self._speak(_kept_phrase(sorry, sound))
         self._finish("failed", str(failure))
-
-    async def _played_out(self) -> None:
-        """Wait until the caller's side has played what it was given."""
-        transport, outbox = self._stage.transport, self._stage.outbox
-        await outbox.sent()
-        while left := transport.unplayed():
-            await asyncio.sleep(left / transport.rate_hz)
-            await outbox.sent()  # a pause meanwhile has taken some of it back
-        if self._given_samples:
-            self._stamp("agent_stopped")
 
     def _stamp(self, moment: Moment) -> None:
         self.timeline.stamp(moment, speculative=not self._released.is_set())
 
-    def _milliseconds(self, count: int) -> float:
-        return count * 1000 / self._stage.transport.rate_hz
+    def _stamp_voice(self, moment: Moment) -> None:
+        """Where no LLM is asked."""
+        if not moment.startswith("llm"):
+            self._stamp(moment)
+
+
+def _kept_phrase(text: str, sound: Sequence[AudioChunk]) -> SpokenPhrase:
+    """A whole sentence with its sound."""
+    part = SpokenPhrase(Phrase(text, text, first=True))
+    for chunk in (*sound, None):
+        part.chunks.put_nowait(chunk)
+    return part

@@ -127,10 +127,10 @@ async def keeping(options: LiveKitOptions) -> AsyncIterator[Keeper]:
         assert keeper._sweeping.cancelled()
 
 
-def new_host(max_calls: int = 4) -> CallHost:
+def new_host(max_calls: int = 4, call: CallOptions | None = None) -> CallHost:
     """For calls of synthetic models."""
     models = Models(synthetic_asr(), synthetic_llm(), synthetic_tts(), synthetic_turn())
-    call = CallOptions(prefill=False)
+    call = call or CallOptions(prefill=False)
     vad = BatchedVoiceActivity(EnergyVad(VadOptions(engine="energy", model=None)))
     return CallHost(models, vad, Readiness({}, models, call), call, IngressOptions(max_calls=max_calls))
 
@@ -170,10 +170,11 @@ async def replica(
     name: str = "one",
     max_calls: int = 4,
     registered: bool = True,
+    call: CallOptions | None = None,
 ) -> AsyncIterator[Replica]:
     """`registered`: it is at the LiveKit server, before anything else happens."""
-    host = new_host(max_calls)
-    settings = Settings.model_construct(livekit=options, call=CallOptions(prefill=False))
+    host = new_host(max_calls, call)
+    settings = Settings.model_construct(livekit=options, call=call or CallOptions(prefill=False))
     with within_replica(name):
         desk = RoomDesk(settings, host, host._readiness, keeper or Near())
     made = Replica(name, options, host, desk)

@@ -35,7 +35,8 @@ from serve_app.options import CallOptions
 from serve_app.outbox import Outbox
 from serve_app.paced_outbox import PacedOutbox
 from serve_app.records import recorded
-from serve_app.reply import Common, Stage
+from serve_app.stage import Common, Stage
+from serve_app.stock import Stock
 
 FAST = Timing(first_item_ms=0, items_per_s=10_000)
 CHUNK = 320
@@ -68,6 +69,7 @@ class TestLine:
         self.arrived = asyncio.Condition()
         self._speed = speed
         self._ends_s = 0.0
+        self._attended = asyncio.Event()
         self._inputs: asyncio.Queue[Pcm | m.Order | None] = asyncio.Queue()
 
     # --- the call's side
@@ -75,6 +77,10 @@ class TestLine:
     async def inputs(self) -> AsyncIterator[Pcm | m.Order]:
         while (given := await self._inputs.get()) is not None:
             yield given
+            self._attended.set()
+
+    async def attended(self) -> None:
+        await self._attended.wait()
 
     async def play(self, pcm: Pcm, item: MessageItem) -> None:
         self._ends_s = max(self._ends_s, time.monotonic()) + len(pcm) / PLAY_RATE_HZ / self._speed
@@ -285,6 +291,8 @@ async def calling(
         options = options.model_copy(update={"record_dir": str(record_dir)})
     models = Recording(llm or synthetic_llm(), synthetic_tts())
     line = PacedLine(speed) if paced else TestLine(speed)
+    stock = Stock(models, options)
+    await stock.make()
     stage = Stage(
         models=Models(asr or synthetic_asr(), models, models, synthetic_turn()),
         options=options,
@@ -292,7 +300,7 @@ async def calling(
         outbox=PacedOutbox(line) if isinstance(line, PacedLine) else Outbox(line),
         history=History(options.max_history_tokens),
         session_id=name,
-        sorry=[chunk async for chunk in synthetic_tts().speak(options.sorry)],
+        stock=stock,
         common=common or Common(),
     )
     vad = BatchedVoiceActivity(EnergyVad(VadOptions(engine="energy", model=None)))

@@ -48,7 +48,7 @@ ORDERS = st.sampled_from(
         "delete",
     ]
 )
-SOUNDS = st.sampled_from(["hi", "what, ", "count to 30", "..", " ", "   "])
+SOUNDS = st.sampled_from(["hi", "what, ", "count to 30", "stop", "repeat", "..", " ", "   "])
 WAITS_S = st.sampled_from([None, 0, 0, 0.003, 0.02])  # None: not even one pass of the loop
 STEPS = st.lists(st.tuples(ORDERS | SOUNDS, WAITS_S, st.integers(0, 700)), max_size=14)
 TIMINGS = st.sampled_from([FAST, Timing(first_item_ms=4, items_per_s=500)])

@@ -60,11 +60,11 @@ async def test_a_word_stops_it() -> None:
     async with calling(speed=1.0) as rig:
         rig.line.give(said("count to 20"))
         await speaking(rig)
-        rig.line.give(said("stop"))
+        rig.line.give(said("wait"))
         await rig.line.wait(m.AnswerFinished)
         assert statuses(rig) == [("cancelled", "turn_detected")]
         await rig.line.wait(m.AnswerStarted, 2)
-        assert rig.texts()[2] == ("user", "stop")
+        assert rig.texts()[2] == ("user", "wait")
 
 
 async def test_where_voice_alone_decides_a_backchannel_stops_it() -> None:

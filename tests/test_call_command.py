@@ -106,6 +106,21 @@ async def test_typed_lines_are_answered_without_sound(tmp_path: Path) -> None:
     assert texts == ["hello", "how are you"]
 
 
+class Leaving(ScriptedServer):
+    """It ends the call with its first answer."""
+
+    async def _answer(self, heard: str) -> None:
+        await super()._answer(heard)
+        await self._socket.close(1000, "goodbye")
+
+
+async def test_a_talk_that_the_agent_ends_is_no_failure() -> None:
+    async with Leaving().run() as server:
+        code, out, err = await antiphon("talk", "--no-sound", "--url", server.url, typed="hello\nand\nthen")
+    assert (code, err) == (0, "")
+    assert out.endswith("the agent ended the call: goodbye\n")
+
+
 # --- what `antiphon talk` says where there is no sound
 
 

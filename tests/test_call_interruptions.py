@@ -10,7 +10,7 @@ from serve_app.conversation import messages as m
 from serve_app.conversation.items import (
     SemanticVad,
 )
-from serve_app.options import CallOptions
+from serve_app.options import CallOptions, TurnTakingOptions
 from serve_app.paced_outbox import PacedOutbox
 from tests.call_kit import (
     BRIEF,
@@ -141,3 +141,23 @@ async def test_an_answer_that_is_interrupted_before_its_first_sound_is_never_hea
         outcomes = [timed.timeline["outcome"] for timed in rig.line.all(m.TurnTimed)]
         assert outcomes == ["interrupted", "answered"]
         assert decode(np.concatenate(rig.line.frames), PLAY_RATE_HZ).startswith("you said:no, wait")
+
+
+async def test_a_click_as_the_agent_begins_makes_it_begin_anew() -> None:
+    heard: list[str] = []
+    for yield_ms in (1000, 0):
+        options = CallOptions(prefill=False, turn_taking=TurnTakingOptions(yield_ms=yield_ms))
+        async with calling(options=options, speed=2.0, paced=True) as rig:
+            assert isinstance(rig.line, PacedLine)
+            rig.line.give(said("count to 8"))
+            await rig.line.state("speaking")
+            async with asyncio.timeout(PATIENCE_S):
+                while len(rig.line.frames) < 12:  # noqa: ASYNC110  a frame makes no event
+                    await asyncio.sleep(0.01)
+            rig.line.give(CLICK, silence(600))
+            await rig.line.wait(m.TurnTimed)
+            assert statuses(rig) == [("completed", None)]
+            assert rig.texts() == [("user", "count to 8"), ("assistant", "One two three four five six seven eight.")]
+            heard.append(decode(np.concatenate(rig.line.frames), PLAY_RATE_HZ).replace(" ", ""))
+    assert [text.count("on") for text in heard] == [2, 1]
+    assert heard[0].endswith("onetwothreefourfivesixseveneight.")

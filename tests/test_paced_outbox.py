@@ -239,6 +239,49 @@ GIVEN = (
     | st.tuples(st.just("past"), st.just(0))
     | st.tuples(st.just("added"), st.just(0))
 )
+
+
+@given(st.lists(st.integers(1, 2 * FRAME), min_size=1, max_size=5), st.lists(st.integers(0, 3 * FRAME), max_size=4))
+def test_an_answer_that_begins_anew_is_heard_from_its_beginning(lengths: list[int], pauses: list[int]) -> None:
+    """Each pause takes back some of what was asked for. Samples are numbered; those of another answer are below 0."""
+    numbers = np.arange(1, sum(lengths) + 1, dtype=np.int16)
+
+    async def listen() -> None:
+        line, first = PacedLine(), 0
+        outbox = PacedOutbox(line)
+        await outbox.play(sound(FRAME + 7, -1), ITEM, lambda: None)
+        for length in lengths:
+            await outbox.play(numbers[first : first + length], ITEM, None if first else lambda: None)
+            first += length
+        heard = asked(line, 2)
+        for number, unsent in enumerate(pauses):
+            line.unsent = min(unsent, int(np.count_nonzero(heard > 0)))
+            outbox.pause()
+            outbox.rewind()
+            outbox.resume()
+            heard = asked(line, number)
+        heard = np.concatenate([heard, asked(line, 100)])
+        assert np.array_equal(heard[heard > 0], numbers)
+
+    asyncio.run(listen())
+
+
+def asked(line: PacedLine, frames: int) -> Pcm:
+    """So many frames, or as many as there are."""
+    found = [frame for _ in range(frames) if (frame := line.next_frame()) is not None]
+    return np.concatenate([np.zeros(0, np.int16), *found])
+
+
+async def test_an_answer_that_has_gone_on_for_a_while_does_not_begin_anew() -> None:
+    outbox = PacedOutbox(line := PacedLine())
+    await outbox.play(sound(3 * PLAY_RATE_HZ), ITEM, lambda: None)
+    heard = asked(line, 60)
+    outbox.pause()
+    outbox.rewind()
+    outbox.resume()
+    assert len(heard) + len(asked(line, 1000)) == 3 * PLAY_RATE_HZ
+
+
 STEPS = st.lists(
     GIVEN | st.tuples(st.sampled_from(("frame", "frame", "frame", "pause", "resume", "drop", "settle")), st.just(0)),
     max_size=60,

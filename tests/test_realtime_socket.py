@@ -184,6 +184,7 @@ def test_items_are_deleted_and_truncated() -> None:
     ("reason", "code"),
     [
         ("goodbye", 1000),
+        ("silence", 1000),
         ("the caller left", 1000),
         ("going away", 1001),
         ("shutting down", 1001),

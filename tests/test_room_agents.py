@@ -1,12 +1,15 @@
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from livekit import api, rtc
 
 from loadtest.room_ticket import Keys, fresh
+from serve_app.conversation.items import MessageItem
+from serve_app.options import CallOptions, SilenceOptions
 from serve_app.rooms.agents import Reserved
 from serve_app.rooms.roll import Ended
 from serve_app.rooms.server import Badge
@@ -188,3 +191,34 @@ async def test_keys_of_a_telephone_are_what_the_caller_says(livekit_keys: Keys) 
             assert said == ["You said: [keys pressed: 12#]."]
             await asyncio.gather(*readings)
         await until(lambda: not one.taken, "the call's end")
+
+
+@pytest.mark.parametrize("kind", ["sip", "standard"])
+async def test_an_agent_greets_and_ends_the_call_and_hangs_a_telephone_up(
+    livekit_keys: Keys, kind: Literal["standard", "sip"]
+) -> None:
+    told: dict[str, list[Any]] = {}
+    call = CallOptions(prefill=False, greeting="Hi.", silence=SilenceOptions(still_there_after_s=0.3))
+    async with replica(options(livekit_keys), call=call) as one:
+        place = reserved(one, fresh("room"))
+        await one.agents.begin(place, ticket(one, place))
+        async with phone(livekit_keys, place.stay.room, kind) as there:
+
+            def note(packet: rtc.DataPacket) -> None:
+                told.setdefault(packet.topic or "", []).append(json.loads(packet.data))
+
+            there.on("data_received", note)
+            await until(lambda: place.hosted.call is not None, "a call")
+            assert (course := place.hosted.call) is not None
+            await until(lambda: not one.taken, "the call's end")
+            await until(lambda: bool(told.get("antiphon.ended")), "a reason")
+            assert told["antiphon.ended"] == [{"reason": "silence"}]
+            assert [item.text for item in course.stage.history.items if isinstance(item, MessageItem)] == [
+                "Hi.",
+                "Are you still there?",
+                "Goodbye.",
+            ]
+            if kind == "sip":
+                await until(lambda: not there.isconnected(), "a free line")
+            else:
+                assert there.isconnected()

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from cluster.telemetry import Instrument, Measure, Metrics, Traces, open_traces
 from serve_app.conversation import messages as m
 from serve_app.conversation.timeline import Moment, Timeline
-from serve_app.reply import Common
+from serve_app.stage import Common
 from serve_app.telemetry import INSTRUMENTS, Telemetry, turn_measures, turn_span
 from tests.call_kit import calling, said, speaking, turn
 

@@ -18,7 +18,7 @@ from livekit import rtc
 
 from deployments.errors import BadRequest
 from serve_app.conversation import messages as m
-from serve_app.conversation.items import CallSettings
+from serve_app.conversation.items import CallSettings, Ending
 from serve_app.conversation.timeline import CHAIN, ORIGINS, Moment, Timeline
 from serve_app.conversation.turns import State
 from serve_app.ingress import Ingress
@@ -191,6 +191,7 @@ def test_the_realtime_extensions() -> None:
 def test_the_words_of_timelines_and_states() -> None:
     assert part("$defs", "state", "enum") == STATES
     assert part("$defs", "moment", "enum") == list(get_args(Moment))
+    assert part("$defs", "ending", "enum") == list(get_args(Ending))
     timeline = part("$defs", "timeline", "properties")
     assert timeline["origin"]["enum"] == [*ORIGINS, None]
     assert timeline["segments"]["items"]["properties"]["name"]["enum"] == [name for _, name in CHAIN]
@@ -223,6 +224,7 @@ async def test_the_data_topics() -> None:
     teller = Teller(paper, "TR")  # type: ignore[arg-type]
     events: list[m.Event] = [m.TurnTimed(timeline.as_message()) for timeline in timelines()]
     events += [m.StateChanged(state) for state in STATES]
+    events += [m.CallEnded(reason) for reason in get_args(Ending)]
     events += [m.Problem("wrong", "invalid_value", "antiphon.voice"), m.Problem("broken", "model_failed", ours=True)]
     for event in events:
         await teller.tell(event)

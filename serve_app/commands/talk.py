@@ -5,6 +5,7 @@ import asyncio
 from contextlib import ExitStack
 
 from loadtest.caller import RealtimeCaller
+from loadtest.wire import CallOver
 from serve_app.commands.call import add_call_arguments, run_call, saved
 from serve_app.commands.sound import NoSound, SoundCard
 from serve_app.commands.transcript import complain, print_answer, print_event
@@ -51,7 +52,10 @@ async def _talk(args: argparse.Namespace, sound: SoundCard | None) -> int:
     with saved(caller.recording, args.save):
         async with caller:
             print(f"in a call with {args.url}: {'speak, or type' if sound else 'type'} (Ctrl-C ends it)", flush=True)
-            await caller.while_connected(_converse(caller, can_hear=sound is not None))
+            try:
+                await caller.while_connected(_converse(caller, can_hear=sound is not None))
+            except CallOver as over:
+                print(over)
     return 0
 
 

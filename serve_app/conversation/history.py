@@ -168,6 +168,13 @@ class History:
         if heard_ms < sum(phrase.duration_ms for phrase in spoken):
             item.heard_ms, item.status = heard_ms, "incomplete"
 
+    def last_answer(self) -> str:
+        """What the agent said last, as it was written, also what was not heard of it; "" before it said anything."""
+        for item in reversed(self.items):
+            if isinstance(item, MessageItem) and item.role == "assistant" and not item.aside and item.text:
+                return "".join(phrase.text for phrase in self._spoken.get(item.id, ())).strip() or item.text
+        return ""
+
     def prompt(self, instructions: str) -> list[Message]:
         """What an LLM is to see. The oldest turns are left out beyond the limit: half of it at once, so that the
         prompt's prefix stays the same for many turns and the model's cache stays useful."""
@@ -215,13 +222,13 @@ def _tokens(items: list[Item]) -> int:
 
 
 def messages(items: list[Item]) -> list[Message]:
-    """Items as messages to an LLM; those without words are left out."""
+    """Items as messages to an LLM; those without words, and asides, are left out."""
     result = []
     for item in items:
         if isinstance(item, FunctionCallItem):
             result.append(Message("assistant", "", tool_calls=(item.call,)))
         elif isinstance(item, FunctionOutputItem):
             result.append(Message("tool", item.output, call_id=item.call_id))
-        elif item.text.strip():
+        elif item.text.strip() and not item.aside:
             result.append(Message(item.role, item.text.strip()))
     return result

@@ -25,7 +25,7 @@ class MessageItem:
     """Something that was said or typed. `text` is the transcript when `modality` is "audio".
 
     `audio` is what the caller said, int16[n] at 16 kHz. `heard_ms` is how much of an answer's audio the caller
-    heard before it was cut, None while it is whole.
+    heard before it was cut, None while it is whole. `aside`: the LLM is not shown it.
     """
 
     role: Literal["system", "user", "assistant"]
@@ -35,6 +35,7 @@ class MessageItem:
     status: Status = "completed"
     audio: Pcm | None = None
     heard_ms: int | None = None
+    aside: bool = False
 
 
 @dataclass(slots=True)
@@ -103,12 +104,25 @@ class CallSettings:
     output: Modality = "audio"
 
 
+Ending = Literal["goodbye", "silence"]
+"""Why the agent ends a call: the caller said goodbye, or nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """An answer that is known word for word; no LLM is asked. Empty `text`: nothing is said. `ending`: the call is
+    over when it was heard."""
+
+    text: str
+    ending: Ending | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerOptions:
     """Overrides for one answer; None leaves the call's setting.
 
     `in_conversation` False: the answer is not added to the history. `input` replaces the history as the prompt:
-    items, or ids of items of the history.
+    items, or ids of items of the history. `script` is the call's own: what the answer says in any case.
     """
 
     instructions: str | None = None
@@ -120,6 +134,7 @@ class AnswerOptions:
     in_conversation: bool = True
     input: tuple[Item | str, ...] | None = None
     metadata: Mapping[str, str] | None = None
+    script: Script | None = None
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from serve_app.conversation.items import (
     Answer,
     AnswerOptions,
     CallSettings,
+    Ending,
     FunctionCallItem,
     Item,
     MessageItem,
@@ -301,6 +302,13 @@ class TurnTimed:
     timeline: dict[str, object]
 
 
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """The agent has said its last word and ends the call."""
+
+    reason: Ending
+
+
 Event = (
     Configured
     | SpeechStarted
@@ -324,4 +332,5 @@ Event = (
     | Problem
     | StateChanged
     | TurnTimed
+    | CallEnded
 )

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from serve_app.paced_outbox import PacedOutbox
 from serve_app.readiness import Readiness
 from serve_app.rooms.choices import Choices, Known, choose
 from serve_app.rooms.roll import Ended, Stay
-from serve_app.rooms.server import Badge
+from serve_app.rooms.server import Badge, ServerGone
 from serve_app.transports.livekit_audio import Metronome
 from serve_app.transports.livekit_joining import RoomLost, Ticket
 from serve_app.transports.livekit_line import RoomLine
@@ -50,7 +50,8 @@ class Reserved:
 
 
 class RoomAgents:
-    """`on_ended` is called when a stay is over, while its place is still taken."""
+    """`on_ended` is called when a stay is over, while its place is still taken. `hang_up` puts a participant out of a
+    room: a telephone whose call is over would stay on the line."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class RoomAgents:
         call: CallOptions,
         livekit: LiveKitOptions,
         metronome: Metronome,
+        hang_up: Callable[[str, str], Awaitable[None]],
     ) -> None:
         self.stays: dict[str, Stay] = {}
         self.on_ended: list[Callable[[Ended], object]] = []
@@ -67,6 +69,7 @@ class RoomAgents:
         self._call = call
         self._livekit = livekit
         self._metronome = metronome
+        self._hang_up = hang_up
         self._tasks: set[asyncio.Task[None]] = set()
 
     def reserve(self, room: str, metadata: str = "", caller: str | None = None) -> Reserved | None:
@@ -113,7 +116,7 @@ class RoomAgents:
         try:
             async with self._room(reserved, ticket) as room:
                 joined.set_result(None)
-                answered = await self._answer(reserved.hosted, room, reserved.stay.metadata)
+                answered = await self._answer(reserved, room)
         except RoomLost as lost:
             log.warning("room %s: %s", reserved.stay.room, lost)
             if not joined.done():
@@ -145,8 +148,9 @@ class RoomAgents:
         finally:
             await room.close("goodbye")
 
-    async def _answer(self, hosted: Hosted, room: LiveKitRoom, metadata: str) -> str | None:
+    async def _answer(self, reserved: Reserved, room: LiveKitRoom) -> str | None:
         """The call. Returns the caller's sid if they may still be there and get no other agent."""
+        hosted, metadata = reserved.hosted, reserved.stay.metadata
         await self._readiness.known()
         await room.show_listening()
         try:
@@ -166,9 +170,18 @@ class RoomAgents:
         room.choose = lambda attributes: self._choices(metadata, attributes, defaults).settings
         if choices.loopback:
             await _echo(room)
-        else:
-            await self._host.run(hosted, room, PacedOutbox(room), choices.settings)
+        elif await self._host.run(hosted, room, PacedOutbox(room), choices.settings):
+            await self._send_off(reserved.stay.room, room)
         return None if room.caller_left or room.line.lost else room.line.seat.sid
+
+    async def _send_off(self, name: str, room: LiveKitRoom) -> None:
+        """The agent has ended the call."""
+        seat = room.line.seat
+        if seat.by_phone and seat.identity is not None and not room.caller_left:
+            try:
+                await self._hang_up(name, seat.identity)
+            except ServerGone as gone:
+                log.warning("the telephone stays on the line: %s", gone)
 
     def _choices(self, metadata: str, attributes: dict[str, str], defaults: CallSettings) -> Choices:
         readiness = self._readiness

@@ -32,7 +32,9 @@ class RoomDesk:
         self._host = host
         self._server = LiveKitServer(settings.livekit)
         self._metronome = Metronome()
-        self._agents = RoomAgents(host, readiness, settings.call, settings.livekit, self._metronome)
+        self._agents = RoomAgents(
+            host, readiness, settings.call, settings.livekit, self._metronome, self._server.remove
+        )
         self._attendance = Attendance(keeper, self._report, self._obey)
         self._worker = Worker(self._server, self._agents, settings.livekit.agent_name, self._places)
         self._door = TokenDoor(

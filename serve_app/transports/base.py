@@ -22,6 +22,10 @@ class Transport(Protocol):
         """
         ...
 
+    async def attended(self) -> None:
+        """Wait until the caller's side is there: it can hear, and has said how it wants the call to be."""
+        ...
+
     async def play(self, pcm: Pcm, item: MessageItem) -> None:
         """Speak some more of this answer's item: int16[n] at `rate_hz`, any n. The caller's side has the clock."""
         ...

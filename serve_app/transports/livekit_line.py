@@ -50,6 +50,7 @@ class RoomLine:
         self._clean_audio = clean_audio
         self._colleagues = Colleagues(self.room, agent_name, ticket.instead_of)
         self._orders = Orders(call, self.seat, lambda method: self._tell().ordered(method))
+        self._publication: rtc.LocalTrackPublication | None = None
         self._hears: Hears | None = None
         self._changes: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(CHANGES_LIMIT)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -69,7 +70,9 @@ class RoomLine:
         if not self.room.remote_participants and self._ticket.room_sid not in (None, await self.room.sid):
             raise RoomLost("it was closed before it was joined")
         self._spawn(self._follow())
-        publication = await self.room.local_participant.publish_track(self.speaker.track, _PUBLISHED)
+        self._publication = publication = await self.room.local_participant.publish_track(
+            self.speaker.track, _PUBLISHED
+        )
         self.teller = Teller(self.room.local_participant, publication.sid)
         self._spawn(self.teller.keep_attributes())
         self._orders.register(self.room.local_participant)
@@ -104,6 +107,11 @@ class RoomLine:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def listened_to(self) -> None:
+        """Wait until somebody's side has taken the agent's track."""
+        assert self._publication is not None
+        await self._publication.wait_for_subscription()
 
     # --- what happens in the room
 

@@ -157,6 +157,9 @@ class LiveKitRoom:
     def take_back(self) -> int:
         return self.line.speaker.take_back()
 
+    async def attended(self) -> None:
+        await self.line.listened_to()
+
     async def play(self, pcm: Pcm, item: MessageItem) -> None:
         raise AssertionError("the room's own clock asks for frames")
 

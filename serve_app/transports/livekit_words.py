@@ -23,6 +23,7 @@ STABLE = "antiphon.stable_characters"
 STATE = "lk.agent.state"
 CALL, AGENT, ERROR = "antiphon.call_id", "antiphon.agent", "antiphon.error"
 TIMELINE_TOPIC, STATE_TOPIC, ERROR_TOPIC = "antiphon.timeline", "antiphon.state", "antiphon.error"
+ENDED_TOPIC = "antiphon.ended"
 
 SHOWN_STATES: Mapping[str, str] = {
     "idle": "listening",
@@ -67,6 +68,8 @@ class Teller:
                     self.show(SHOWN_STATES[state])
             case m.TurnTimed(timeline):
                 await self.data(TIMELINE_TOPIC, timeline)
+            case m.CallEnded(reason):
+                await self.data(ENDED_TOPIC, {"reason": reason})
             case m.Problem():
                 await self.data(ERROR_TOPIC, {"code": event.code, "message": event.message, "field": event.field})
             case m.TranscribedSoFar(item_id, text, stable):

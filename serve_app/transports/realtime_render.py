@@ -77,6 +77,8 @@ class Renderer:
                 yield error_wire(event.message, event.code, event.field, event.ref, ours=event.ours)
             case m.TranscribedSoFar():
                 pass  # OpenAI's deltas only ever add words
+            case m.CallEnded():
+                pass  # the reason of the closing frame says it
             case _:
                 yield _plain(event, self.session)
 

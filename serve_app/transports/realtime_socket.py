@@ -25,7 +25,14 @@ from serve_app.transports.realtime_session import Session
 
 log = logging.getLogger(__name__)
 
-CLOSE_CODES = {"goodbye": 1000, "going away": 1001, "shutting down": 1001, "failed": 1011, "at capacity": 1013}
+CLOSE_CODES = {
+    "goodbye": 1000,
+    "silence": 1000,
+    "going away": 1001,
+    "shutting down": 1001,
+    "failed": 1011,
+    "at capacity": 1013,
+}
 """By the reason given to `close`. RFC 6455 section 7.4 and the IANA registry: normal closure, going away, internal
 error, try again later. Any other reason is 1000."""
 
@@ -73,8 +80,13 @@ class RealtimeSocket:
         self._sending = asyncio.Lock()
         self._receiving: asyncio.Timeout | None = None
         self._gone = False
+        self._attended = asyncio.Event()
 
     # --- in
+
+    async def attended(self) -> None:
+        """A client that wants the call otherwise says so first of all."""
+        await self._attended.wait()
 
     async def inputs(self) -> AsyncIterator[Pcm | Order]:
         try:
@@ -121,6 +133,7 @@ class RealtimeSocket:
     def _read(self, frame: str | bytes) -> Iterator[Pcm | Order | Wire]:
         """What a frame means: audio, an order, or (a dict) an error event to send back."""
         ref = None
+        self._attended.set()
         try:
             if isinstance(frame, bytes):
                 raise BadRequest("Events are text frames; audio goes base64 into 'audio'.", code="binary_frame")

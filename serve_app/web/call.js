@@ -133,6 +133,7 @@ export class Call extends EventTarget {
     if (detail.status === "failed" && this.untried.length > 0) return this._fallBack(detail.why);
     this._tell("status", detail);
     if (detail.status === "open") this._opened();
+    if (detail.status === "closed" && detail.why) this.ear.close(); // nobody listens any more
     this._tell("change");
   }
 

@@ -5,6 +5,7 @@ const CALL_ATTRIBUTE = "antiphon.call_id";
 const ERROR = "antiphon.error"; // an attribute where a call is refused, and a topic in mid-call
 const STATE = "antiphon.state";
 const TIMELINE = "antiphon.timeline";
+const ENDED = "antiphon.ended";
 // LiveKit's words for an agent's state, until the finer ones have come.
 const STATES = { listening: "idle", thinking: "thinking", speaking: "speaking" };
 
@@ -18,6 +19,7 @@ export class RoomAgent extends EventTarget {
     this.state = "idle";
     this.finer = false; // the states are the agent's own
     this.refused = false;
+    this.ended = null; // why it ends the call: then it leaves
     this.heard = new Promise((resolve) => this.addEventListener("track", resolve, { once: true }));
     room.on(RoomEvent.TrackSubscribed, (track, _, participant) => this._subscribed(track, participant));
     room.on(RoomEvent.ParticipantAttributesChanged, (_, participant) => this._attributes(participant));
@@ -68,6 +70,7 @@ export class RoomAgent extends EventTarget {
       this.finer = true;
       this._become(body.state);
     } else if (topic === TIMELINE) this._tell("timeline", { timeline: body });
+    else if (topic === ENDED) this.ended = body.reason;
     else if (topic === ERROR) this._tell("problem", { message: body.message });
   }
 

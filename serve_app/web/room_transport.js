@@ -6,7 +6,7 @@ import { RoomSpeaker } from "./room_speaker.js";
 import { read } from "./room_stats.js";
 import { askTicket, NoRoom, within } from "./room_ticket.js";
 import { followWords } from "./room_words.js";
-import { Transport } from "./transport.js";
+import { ENDINGS, Transport } from "./transport.js";
 
 const CHAT = "lk.chat";
 const STOP = "antiphon.stop";
@@ -128,6 +128,7 @@ export class RoomTransport extends Transport {
   _agentLeft() {
     this.speaker.play(null);
     if (this.over) return;
+    if (this.agent.ended) return this._end(ENDINGS[this.agent.ended] ?? "The server ended this call.");
     if (this.agent.state === "closed" || this.agent.refused) return this._end("The server ended this call.");
     clearTimeout(this.losing);
     this.become("lost", { mending: true });

@@ -2,12 +2,13 @@
 const PATH = "v1/realtime?model=antiphon&antiphon_events=timeline.v1,state.v1";
 const FIRST_RETRY_MS = 1000;
 const MOST_RETRIES = 5;
+const OVER = 1000; // the agent has ended the call
 const TRY_AGAIN_LATER = 1013; // RFC 6455's registry: the server is at capacity
 
 export class RealtimeSocket extends EventTarget {
-  /** Events: event {detail: a server event}, status {detail: {status, retryMs}}.
+  /** Events: event {detail: a server event}, status {detail: {status, retryMs, reason}}.
    *
-   * status: connecting, open, closed (by us), full (at capacity), lost (retrying in retryMs, or never when null).
+   * status: connecting, open, closed (by us, or for a `reason` of the agent's), full (at capacity), lost (retrying in retryMs, or never when null).
    */
   constructor() {
     super();
@@ -31,7 +32,7 @@ export class RealtimeSocket extends EventTarget {
     this._become("connecting");
     socket.onopen = () => this._opened();
     socket.onmessage = ({ data }) => this.dispatchEvent(new CustomEvent("event", { detail: JSON.parse(data) }));
-    socket.onclose = ({ code }) => this._closed(code);
+    socket.onclose = ({ code, reason }) => this._closed(code, reason);
   }
 
   /** True when it was given to an open socket. */
@@ -53,9 +54,10 @@ export class RealtimeSocket extends EventTarget {
     this._become("open");
   }
 
-  _closed(code) {
+  _closed(code, reason) {
     this.socket = null;
-    if (code === TRY_AGAIN_LATER) this._become("full");
+    if (code === OVER) this._become("closed", null, reason);
+    else if (code === TRY_AGAIN_LATER) this._become("full");
     else if (this.retries >= MOST_RETRIES) this._become("lost", null);
     else this._retry();
   }
@@ -74,8 +76,8 @@ export class RealtimeSocket extends EventTarget {
     this.socket = null;
   }
 
-  _become(status, retryMs = null) {
+  _become(status, retryMs = null, reason = null) {
     this.status = status;
-    this.dispatchEvent(new CustomEvent("status", { detail: { status, retryMs } }));
+    this.dispatchEvent(new CustomEvent("status", { detail: { status, retryMs, reason } }));
   }
 }

@@ -3,7 +3,7 @@ import { fromBase64, toBase64 } from "./pcm.js";
 import { Player } from "./player.js";
 import { RealtimeSocket } from "./socket.js";
 import { write } from "./socket_words.js";
-import { Transport } from "./transport.js";
+import { ENDINGS, Transport } from "./transport.js";
 
 const WIRE_RATE_HZ = 24000;
 const MOST_UNSENT_BYTES = 480_000; // about 7 s of audio as JSON: on a line slower than that, packets are dropped
@@ -69,9 +69,10 @@ export class SocketTransport extends Transport {
 
   // --- from the server
 
-  _statusChanged({ status, retryMs }) {
+  _statusChanged({ status, retryMs, reason }) {
     if (status !== "open" && status !== "connecting") this._over();
-    this.become(status, { retryMs, doing: status === "connecting" ? "You may speak already." : "" });
+    const why = reason === null ? null : (ENDINGS[reason] ?? "The server ended this call.");
+    this.become(status, { retryMs, why, doing: status === "connecting" ? "You may speak already." : "" });
   }
 
   /** A session ended: the next one is a new conversation, and remembers nothing of this one. */

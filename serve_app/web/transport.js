@@ -1,6 +1,12 @@
 // The call's way to its agent and back. There are two, room_transport.js and socket_transport.js; this is what the call
 // needs of either.
 
+// What the person reads when the agent has ended the call, by its reason.
+export const ENDINGS = {
+  goodbye: "The agent said goodbye.",
+  silence: "The agent ended the call: it heard nothing any more.",
+};
+
 /** Events: status {status, retryMs, mending, mended, why}, change (anything to be shown), timeline {timeline},
  * problem {message}, callerStopped (the agent's side heard the caller's voice end), sounds {time} (an answer begins to
  * sound here).

@@ -160,8 +160,17 @@ def test_a_server_at_capacity_is_told(playwright: Any, chromium: str, socket_url
         expect(page.get_by_role("button", name="Try again")).to_be_visible()
 
 
-def _refuse(socket: Any, code: int) -> None:
-    socket.close(code=code)
+def test_a_call_that_the_agent_ends_is_over(playwright: Any, chromium: str, socket_url: str) -> None:
+    with opened(playwright, chromium, socket_url) as page:
+        page.route_web_socket(re.compile("/v1/realtime"), lambda socket: _refuse(socket, 1000, "silence"))
+        page.get_by_role("button", name="Start talking").click()
+        expect(page.get_by_role("alert")).to_contain_text("it heard nothing any more")
+        expect(page.get_by_role("button", name="Call again")).to_be_visible()
+        assert page.evaluate("antiphon.connection") == "closed"
+
+
+def _refuse(socket: Any, code: int, reason: str = "") -> None:
+    socket.close(code=code, reason=reason)
 
 
 def test_the_tone_check_reports(playwright: Any, chromium: str, socket_url: str, tmp_path: Path) -> None:

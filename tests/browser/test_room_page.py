@@ -59,6 +59,17 @@ def test_the_details_of_a_room(
         page.wait_for_function("antiphon.connection === 'closed'")
 
 
+def test_saying_goodbye_ends_the_call(playwright: Any, chromium: str, room_url: str, tmp_path: Path) -> None:
+    microphone = recording(tmp_path / "mic.wav", tones.encode("goodbye", RATE_HZ))
+    with opened(playwright, chromium, room_url, microphone) as page:
+        unprocessed(page)
+        talk(page)
+        expect(page.get_by_role("alert")).to_contain_text("The agent said goodbye.")
+        expect(page.get_by_role("button", name="Call again")).to_be_visible()
+        assert words_of(page, "assistant") == ["Goodbye."]
+        assert page.evaluate("antiphon.connection") == "closed"
+
+
 def test_the_details_of_the_socket(
     playwright: Any, chromium: str, socket_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
