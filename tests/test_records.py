@@ -105,7 +105,7 @@ async def test_a_call_with_everything_is_recorded_and_comes_the_same_again(tmp_p
         await turn(rig, "hello there")
         rig.line.give(said("i would like the,", pause_ms=0), silence(500), said("tell me a very long story."))
         await speaking(rig, 2)
-        rig.line.give(said("stop"))
+        rig.line.give(said("wait"))
         await rig.line.wait(m.TurnTimed, 3)
         rig.line.give(m.Configure(replace(BRIEF, turn_detection=ServerVad(silence_duration_ms=300))))
         rig.line.give(said("and now quickly"))

@@ -164,7 +164,7 @@ async def test_a_call_tells_of_each_turn_once() -> None:
         await turn(rig, "hello there")
         rig.line.give(said("tell me a very long story about everything."))
         await speaking(rig, 2)
-        rig.line.give(said("stop"))
+        rig.line.give(said("wait"))
         await rig.line.wait(m.TurnTimed, 3)
     traces.close()
     assert metrics.seen["antiphon_turns", "answered"] == 2
