@@ -18,7 +18,7 @@ import numpy as np
 from websockets.exceptions import ConnectionClosed
 
 from loadtest.exchange import Answer, Exchange, pcm_of
-from loadtest.recording import RATE_HZ, Player, Recording
+from loadtest.recording import RATE_HZ, Gap, Player, Recording
 from loadtest.sound import FRAME_S, FRAME_SAMPLES, Microphone, Mouth, Speaker
 from loadtest.voiced import Pcm, voiced_span
 from loadtest.waiting import outlast
@@ -172,6 +172,11 @@ class RealtimeCaller:
             await self._socket.send(encode(event))
         except ConnectionClosed as closed:
             raise why_closed(closed) from closed
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """Where an answer fell silent because no more of it had come."""
+        return tuple(self._player.gaps)
 
     async def round_trip_ms(self) -> float:
         """The way to the server and back, by the WebSocket's own ping."""

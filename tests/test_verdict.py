@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadtest.facts import Facts
+from loadtest.facts import Count, Facts
 from loadtest.moments import Kind, Moment
 from loadtest.recording import RATE_HZ
 from loadtest.script import Case
@@ -244,20 +244,20 @@ def test_first_words_and_words_taken_back() -> None:
     ]
     facts = judged([("turn", 100, 1000)], [(1500, 2000)], moments)
     assert facts.values["first_partial_ms"] == pytest.approx([300], abs=1)
-    assert facts.values["words_taken_back"] == [2]
+    assert facts.counted["words_taken_back"] == [Count(2, 6)]
     assert facts.values["transcript_told_ms"] == pytest.approx([300], abs=1)
 
 
 @pytest.mark.parametrize(
-    ("texts", "taken"),
-    [(["a b", "a b c"], 0), (["a b c", "a"], 2), (["a b", "x b"], 2), (["a", "b", "a b"], 2), ([], 0)],
+    ("texts", "taken", "told"),
+    [(["a b", "a b c"], 0, 3), (["a b c", "a"], 2, 3), (["a b", "x b"], 2, 4), (["a", "b", "a b"], 2, 4), ([], 0, 0)],
 )
-def test_words_taken_back(texts: list[str], taken: int) -> None:
-    assert words_taken_back([moment(0, "partial", text, "q") for text in texts]) == taken
+def test_words_taken_back(texts: list[str], taken: int, told: int) -> None:
+    assert words_taken_back([moment(0, "partial", text, "q") for text in texts]) == Count(taken, told)
 
 
 def test_items_do_not_take_back_each_others_words() -> None:
-    assert words_taken_back([moment(0, "partial", "a b", "q0"), moment(0, "partial", "c", "q1")]) == 0
+    assert words_taken_back([moment(0, "partial", "a b", "q0"), moment(0, "partial", "c", "q1")]) == Count(0, 3)
 
 
 def test_the_servers_own_word() -> None:
