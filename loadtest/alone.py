@@ -48,6 +48,11 @@ class Alone:
     settings: str
     way_ms: float | None = None
 
+    @property
+    def hears_words(self) -> bool:
+        """Is there a Whisper to compare with?"""
+        return bool(json.loads(self.settings)["asr"]["engine"] == "faster_whisper")
+
     def plain_whisper(self, files: Sequence[Path]) -> dict[Path, str]:
         """A `Transcribe`, by the Whisper of the settings."""
         asr = json.loads(self.settings)["asr"]
@@ -62,7 +67,7 @@ class Alone:
         with _said_why("the floor"):
             self._floor(folder, judged)
         with _said_why("the pauses between phrases"):
-            self._pauses(judged)
+            add_late_phrases([facts for _, facts in judged], lambda text: read_speech(said(text, self.settings)))
 
     def _floor(self, folder: Path, judged: Judged) -> None:
         timed = [(take, facts, asked) for take, facts in judged for asked in facts.asked if asked.moments is not None]
@@ -75,14 +80,6 @@ class Alone:
         rows = {row["file"]: row for row in models_alone(self.settings, list(files.values())) if "file" in row}
         for _, facts, asked in timed:
             add_overhead(asked, float(rows[str(files[asked.what])]["floor_ms"]), self.way_ms, facts)
-
-    def _pauses(self, judged: Judged) -> None:
-        boundaries = [boundary for _, facts in judged for boundary in facts.boundaries]
-        meant = voice_pauses(boundaries, lambda text: read_speech(said(text, self.settings))) if boundaries else {}
-        for _, facts in judged:
-            for boundary in facts.boundaries:
-                if (pause_ms := meant.get(sign_of(boundary.text))) is not None:
-                    add_phrase(max(0.0, boundary.silence_ms - pause_ms), boundary.long, facts)
 
 
 def add_overhead(asked: Asked, models_ms: float, way_ms: float, facts: Facts) -> None:
@@ -104,6 +101,15 @@ def add_plain_words(folder: Path, judged: Judged, transcribe: Transcribe) -> Non
             if path in heard:
                 wrong = word_errors(asked.words or "", heard[path])
                 facts.counted[f"plain_words_wrong{asked.row}"].append(Count(wrong.errors, wrong.words))
+
+
+def add_late_phrases(facts: Sequence[Facts], sound_of: Callable[[str], Pcm]) -> None:
+    """How much longer than meant each silence between two phrases was. `sound_of` as in `voice_pauses`."""
+    boundaries = [boundary for each in facts for boundary in each.boundaries]
+    meant = voice_pauses(boundaries, sound_of)
+    for each in facts:
+        for boundary in each.boundaries:
+            add_phrase(max(0.0, boundary.silence_ms - meant[sign_of(boundary.text)]), boundary.long, each)
 
 
 def voice_pauses(boundaries: Sequence[Boundary], sound_of: Callable[[str], Pcm]) -> dict[str, float]:
@@ -150,7 +156,8 @@ def _models_folder(settings: str) -> Path:
 
 @contextmanager
 def _said_why(what: str) -> Iterator[None]:
+    """Ctrl-C leaves out no more than this: the calls were long."""
     try:
         yield
-    except CallFailed as failed:
-        print(f"{what}: not measured. {failed}", flush=True)
+    except (CallFailed, KeyboardInterrupt) as failed:
+        print(f"{what}: not measured. {failed or 'stopped'}", flush=True)

@@ -21,26 +21,26 @@ import asyncio
 import gc
 import json
 import os
-import secrets
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import pairwise
 from pathlib import Path
 
 from loadtest.alone import Alone
+from loadtest.arguments import positive
 from loadtest.conversation_report import write
 from loadtest.lines import Target, opened
 from loadtest.repertoire import Repertoire
 from loadtest.room_process import THREAD_SWITCH_S
-from loadtest.room_ticket import Keys, Ticket, fresh
+from loadtest.room_ticket import Keys, Ticket
 from loadtest.scenes import Scenes
 from loadtest.script import OWN_CASES, Script, read_script
-from loadtest.server import free_port, started, started_with_rooms
 from loadtest.speech import resolved_settings
 from loadtest.stage import Stage
 from loadtest.take import Scene, Take
+from loadtest.targets import started_target
 from loadtest.verdict import judge
 from loadtest.way import way_ms
 from loadtest.wire import CallFailed
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--only", metavar="NAME,…", default="", help="these cases")
     what.add_argument("--list", action="store_true", help="name the cases, and call nobody")
     what.add_argument("--size", choices=("small", "full"), default="small", help="how often (%(default)s)")
-    what.add_argument("--repeat", type=_positive, metavar="N", default=1, help="all of it, N times (%(default)s)")
+    what.add_argument("--repeat", type=positive, metavar="N", default=1, help="all of it, N times (%(default)s)")
     what.add_argument("--seed", type=int, default=1, help="decides what is drawn (%(default)s)")
     what.add_argument("--speech", type=Path, metavar="DIR", help="recordings to say, in place of the usual ones")
     config = "whose voice says what is not recorded, and what is started without --url (%(default)s)"
@@ -73,12 +73,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"expected a number from 1 on, not {text!r}")
-    return int(text)
-
-
 @contextmanager
 def _target(args: argparse.Namespace) -> Iterator[Target]:
     """Raises CallFailed."""
@@ -88,16 +82,9 @@ def _target(args: argparse.Namespace) -> Iterator[Target]:
         yield _somebodys_room(args)
     elif args.url:
         yield Target(args.transport, args.url, args.api_key, way=Keys.from_environment())
-    elif args.transport == "socket":
-        with started(args.config) as url:
-            yield Target("socket", url)
     else:
-        livekit = json.loads(resolved_settings(args.config))["livekit"]
-        own = None
-        if livekit["url"] is None:
-            own = Keys(f"ws://127.0.0.1:{free_port()}", fresh("key"), secrets.token_hex(32))
-        with started_with_rooms(args.config, own, {}) as url:
-            yield Target("room", url, livekit.get("token_api_key"), way=own or Keys.from_environment())
+        with started_target(args.config, args.transport, {}) as target:
+            yield target
 
 
 def _somebodys_room(args: argparse.Namespace) -> Target:
@@ -114,11 +101,18 @@ async def played(target: Target, scenes: Sequence[Scene]) -> list[Take]:
     take that failed."""
     takes: list[Take] = []
     started_s = time.monotonic()
-    for (name, _), group in groupby(scenes, lambda scene: (scene.case.name, scene.repeat)):
-        together = list(group)
+    for together in _at_once(scenes):
+        name = together[0].case.name
         print(f"[{len(takes) + 1}/{len(scenes)}, {time.monotonic() - started_s:.0f} s] {name}", flush=True)
         takes += await asyncio.gather(*(_play(target, scene) for scene in together))
     return takes
+
+
+def _at_once(scenes: Sequence[Scene]) -> Iterator[list[Scene]]:
+    """Those of one case's several callers follow each other, the first one's first."""
+    firsts = [place for place, scene in enumerate(scenes) if scene.beside == 0]
+    for first, following in pairwise([*firsts, len(scenes)]):
+        yield list(scenes[first:following])
 
 
 async def _measured(target: Target, scenes: Sequence[Scene], *, way: bool) -> tuple[list[Take], float | None]:

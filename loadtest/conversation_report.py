@@ -87,7 +87,8 @@ def _worked_out(
     sound, None without anybody who transcribes."""
     if alone:
         alone.add_to(stem, judged)
-    transcribe = _by_command(command) if command else alone.plain_whisper if alone else None
+    plain_whisper = alone.plain_whisper if alone and alone.hears_words else None
+    transcribe = _by_command(command) if command else plain_whisper
     if transcribe is None:
         return None
     add_plain_words(stem, judged, transcribe)
@@ -104,7 +105,7 @@ def _heard(stem: Path, judged: Sequence[tuple[Take, Facts]], transcribe: Transcr
             places[path] = spoken
     try:
         return {places[path]: words for path, words in transcribe(list(places)).items()} if places else {}
-    except CallFailed as failed:
+    except (CallFailed, KeyboardInterrupt) as failed:
         print(f"the interrupted answers were not transcribed: {failed}")
         return None
 

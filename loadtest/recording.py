@@ -15,7 +15,8 @@ RATE_HZ = 24_000
 """The rate of the Realtime protocol's PCM, in both directions."""
 
 LIMIT_S = 30 * 60
-"""Longer calls keep only their first half hour, so that a forgotten one does not fill the memory (86 MB a side)."""
+"""Longer calls keep only their first half hour, so that a forgotten one does not fill the memory (86 MB a side), where
+nothing else is said."""
 
 
 class Track:

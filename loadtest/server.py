@@ -21,10 +21,10 @@ START_S, STOP_S = 900.0, 60.0  # the first start may download models, and build 
 
 
 @contextmanager
-def started(config: Path) -> Iterator[str]:
-    """Its address, `http://127.0.0.1:PORT`, when it is ready; it has no rooms. Raises `NobodyThere` when it does not
-    get so far."""
-    with _up(config, ["--no-livekit"], {}, rooms=False) as url:
+def started(config: Path, settings: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Its address, `http://127.0.0.1:PORT`, when it is ready; it has no rooms. `settings`: more of them, as variables.
+    Raises `NobodyThere` when it does not get so far."""
+    with _up(config, ["--no-livekit"], settings or {}, rooms=False) as url:
         yield url
 
 
