@@ -104,11 +104,11 @@ async def _turn(caller: RealtimeCaller | RoomCaller, number: int, sound: Pcm, he
 
 
 async def _look(url: str, course: Course, started_s: float) -> None:
-    """Until it is cancelled. Nothing is seen of a server elsewhere."""
-    replicas = await asyncio.to_thread(replica_processes, url)
-    while replicas:
-        seen = {name: round(usage(processes).rss_mb, 1) for name, processes in replicas.items()}
-        course.memory.append((round(time.monotonic() - started_s, 1), seen))
+    """Until it is cancelled. Nothing is seen of a server elsewhere, and of one whose door opens just now."""
+    while True:
+        replicas = await asyncio.to_thread(replica_processes, url)
+        if seen := {name: round(usage(processes).rss_mb, 1) for name, processes in replicas.items()}:
+            course.memory.append((round(time.monotonic() - started_s, 1), seen))
         await asyncio.sleep(LOOK_S)
 
 
