@@ -54,7 +54,7 @@ COUNTS = {
     "false_barge_ins_noise_all_the_time": "answers that the noise around stopped for good",
     "answered_nobody": "answers to what was no turn",
     "late_phrases_of_long_answers": "phrases that came late, in answers of five and more",
-    "words_taken_back": "words that a later transcript no longer had, of all told",
+    "words_taken_back": "words that a later transcript no longer had, of all told as stable",
     "words_wrong": "of what the caller said: put in, left out or changed in the server's transcript",
     "plain_words_wrong": "the same for plain Whisper and the same recordings",
     "words_wrong_in_noise": "in noise",

@@ -23,8 +23,8 @@ LATER = RATE_HZ // 2
 def judge_understanding(said: Said, until: int, evidence: Evidence, facts: Facts) -> None:
     """The caller's words as they come to the client, up to the answer: what is understood later somebody else said.
 
-    A transcript's words are told when it has them for the first time, and taken back where a later one of the same
-    item has another word in their place, or none.
+    A word is taken back where a transcript was told with it in its stable beginning, and a later one of the same item
+    has another word in its place, or none. What is told as not yet stable may change.
     """
     answer = evidence.between(said.voiced_last, until)
     until = min(until, answer[0][0] + LATER) if answer else until
@@ -50,14 +50,17 @@ def row_of(case: Case) -> str | None:
 
 
 def words_taken_back(told: Iterable[Moment]) -> Count:
-    """Over all texts of each item: words that the next text no longer has in their place, out of all that were told."""
-    last: dict[str, list[str]] = {}
+    """Over all texts of each item: words of their stable beginnings that a later text no longer has in their place, out
+    of all such words that were told before the last text."""
+    sure: dict[str, list[str]] = {}
     taken = new = 0
     for moment in told:
-        words, before = words_of(moment.text), last.get(moment.item, [])
+        words, before = words_of(moment.text), sure.get(moment.item, [])
         kept = _alike(before, words)
-        taken, new = taken + len(before) - kept, new + len(words) - kept
-        last[moment.item] = words
+        stable = max(kept, len(words_of(moment.text[: moment.stable])))
+        taken += len(before) - kept
+        new += (stable - kept) * (moment.kind == "partial")
+        sure[moment.item] = words[:stable]
     return Count(taken, new)
 
 

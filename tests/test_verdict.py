@@ -247,7 +247,7 @@ def test_first_words_and_words_taken_back() -> None:
     ]
     facts = judged([("turn", 100, 1000)], [(1500, 2000)], moments)
     assert facts.values["first_partial_ms"] == pytest.approx([300], abs=1)
-    assert facts.counted["words_taken_back"] == [Count(2, 6)]
+    assert facts.counted["words_taken_back"] == [Count(2, 4)]
     assert facts.values["transcript_told_ms"] == pytest.approx([300], abs=1)
 
 
@@ -257,6 +257,16 @@ def test_first_words_and_words_taken_back() -> None:
 )
 def test_words_taken_back(texts: list[str], taken: int, told: int) -> None:
     assert words_taken_back([moment(0, "partial", text, "q") for text in texts]) == Count(taken, told)
+
+
+def test_only_what_was_told_as_stable_can_be_taken_back() -> None:
+    told = [
+        Moment(0, "partial", "a b c", "q", stable=1),
+        Moment(0, "partial", "a x y", "q", stable=3),
+        Moment(0, "partial", "a x", "q", stable=0),  # nothing is said, and what was told as stable is still there
+        Moment(0, "final", "a y z", "q"),
+    ]
+    assert words_taken_back(told) == Count(1, 2)
 
 
 def test_items_do_not_take_back_each_others_words() -> None:
