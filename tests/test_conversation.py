@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from loadtest.conversation import main, played
+from loadtest.facts import Evidence
 from loadtest.lines import Target
 from loadtest.recording import RATE_HZ
 from loadtest.repertoire import Clip
@@ -142,13 +143,15 @@ async def test_several_calls_at_once() -> None:
 
 
 async def test_what_follows_an_interruption_sounds_over_its_answer() -> None:
-    cues = [Cue("interruption", RATE_HZ // 10, Clip("a tone", tone(0.2))) for _ in range(2)]
-    async with ScriptedServer(answer_s=0.9).run() as server:
+    cues = [Cue("interruption", RATE_HZ // 5, Clip("a tone", tone(0.2))) for _ in range(2)]
+    async with Keeps(answer_s=0.9).run() as server:
         (take,) = await played(Target("socket", server.url), [scene("again", *cues)])
     facts = judge(take)
     assert take.missed == []
     assert facts.chances["missed_barge_ins"] == [False, False]
     assert len(facts.values["interruption_answered_ms"]) == 2
+    for (begun, _), said in zip(Evidence(take).voice, take.said[1:], strict=False):
+        assert RATE_HZ // 7 <= said.first - begun < RATE_HZ  # after its own answer's first sound
 
 
 async def test_the_way_to_a_server_is_known_over_its_socket_and_in_a_room_with_its_keys_only() -> None:

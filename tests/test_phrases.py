@@ -65,6 +65,11 @@ def test_in_a_room_each_place_where_a_phrase_was_told_has_its_silence() -> None:
     assert all(place.long for place in facts.boundaries)
 
 
+def test_in_a_room_a_silence_that_comes_later_is_the_voices_own() -> None:
+    facts = late(phrases(1400, 3000), Sound())
+    assert [place.silence_ms for place in facts.boundaries] == [0]
+
+
 def said(text: str) -> Pcm:
     """In a voice that leaves 30 ms before a phrase, and 120 ms after a comma."""
     after_ms = 120 if text.endswith(",") else 20
