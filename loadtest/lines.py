@@ -81,7 +81,7 @@ async def _socket(target: Target, mixer: Mixer) -> AsyncIterator[Line]:
         return Sound(gaps=caller.gaps)
 
     async with caller:
-        yield Line(caller, notes, ask_history=ask_history, sound=sound)
+        yield Line(caller, notes, ask_history=ask_history, sound=sound, stop=caller.stop)
 
 
 @asynccontextmanager
@@ -99,4 +99,4 @@ async def _room(target: Target, mixer: Mixer) -> AsyncIterator[Line]:
         return Sound(late, step, round(heard.concealed_ms, 1))
 
     async with caller:
-        yield Line(caller, notes, sound=sound)
+        yield Line(caller, notes, sound=sound, stop=caller.stop if target.url else None)

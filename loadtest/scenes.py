@@ -49,7 +49,8 @@ class _Maker:
 
     def _turn(self, turn: Turn) -> SceneTurn:
         cues = tuple(self._cue(over) for over in turn.over)
-        return SceneTurn(self._samples(turn.before_ms), self._clip(turn.say), cues)
+        hear = None if turn.hear_ms is None else turn.hear_ms * RATE_HZ // 1000
+        return SceneTurn(self._samples(turn.before_ms), self._clip(turn.say), cues, hear)
 
     def _cue(self, over: Over) -> Cue:
         return Cue(over.kind, self._samples(over.after_ms), self._clip(over.sound).trimmed(), over.called or "")

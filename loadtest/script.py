@@ -77,11 +77,13 @@ class Over(_Words):
 
 
 class Turn(_Words):
-    """The caller says something, the agent answers; `over` its answer, one after another, more may sound."""
+    """The caller says something, the agent answers; `over` its answer, one after another, more may sound. Of an answer
+    only the first `hear_ms` are heard, where that is given: then it is stopped by an order."""
 
     say: Sound
     before_ms: Span = (500, 500)
     over: tuple[Over, ...] = ()
+    hear_ms: Ms | None = None
 
 
 class Echo(_Words):

@@ -37,12 +37,14 @@ class Caller(Protocol):
 
 @dataclass(slots=True)
 class Line:
-    """A call: the caller, what the server tells, and (for servers that keep a history) asking for what they keep."""
+    """A call: the caller, what the server tells, and (for servers that keep a history) asking for what they keep, how
+    the sound came, and (for agents that take orders) stopping an answer."""
 
     caller: Caller
     notes: Notes
     ask_history: Callable[[], Awaitable[None]] | None = None
     sound: Callable[[], Awaitable["Sound"]] | None = None
+    stop: Callable[[], Awaitable[None]] | None = None
 
 
 class Stage:
@@ -77,7 +79,16 @@ class Stage:
         for cue in turn.cues:
             await self._over(number, cue)
         if await self._answered(self.take.said[-1]):
+            if turn.hear is not None and self._line.stop is not None:
+                await self._stop(number, turn.hear, self._line.stop)
             await self._ended()
+
+    async def _stop(self, number: int, hear: int, stop: Callable[[], Awaitable[None]]) -> None:
+        """When so much of the answer was heard, if there is more of it."""
+        first = self._answer_from(self.take.said[-1]) or self._now()
+        await self._until(lambda: self._now() >= first + hear or self._over_now(), LONGEST)
+        self.take.stopped.add(number)
+        await stop()
 
     async def _say(self, role: Role, turn: int, clip: Clip, called: str = "") -> None:
         first = self._mixer.place(clip.pcm)

@@ -27,11 +27,12 @@ class Cue:
 
 @dataclass(frozen=True, slots=True)
 class SceneTurn:
-    """`before`: samples to wait first."""
+    """`before`: samples to wait first; after `hear` samples of its answer that is stopped."""
 
     before: int
     clip: Clip
     cues: tuple[Cue, ...] = ()
+    hear: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,8 @@ class Take:
     said: list[Said] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
     """What could not be played, and why: the answer was over, or there was none."""
+    stopped: set[int] = field(default_factory=set)
+    """The turns whose answers were stopped by an order."""
     moments: list[Moment] = field(default_factory=list)
     caller: Pcm = field(default_factory=lambda: np.zeros(0, np.int16))
     agent: Pcm = field(default_factory=lambda: np.zeros(0, np.int16))

@@ -93,7 +93,9 @@ def _for_the_models_alone(said: Said, waited_ms: float, since: int, evidence: Ev
 
 
 def _left_in_peace(said: Said, answer: list[Stretch], until: int, evidence: Evidence, facts: Facts) -> None:
-    """Nobody spoke over this answer."""
+    """Nobody spoke over this answer. One that was stopped by an order says nothing of what it would have been."""
+    if said.turn in evidence.take.stopped:
+        return
     case = evidence.take.case
     if case.echo or case.noise:
         judge_undisturbed("echo" if case.echo else "noise_all_the_time", answer, until, evidence, facts)

@@ -154,6 +154,19 @@ async def test_what_follows_an_interruption_sounds_over_its_answer() -> None:
         assert RATE_HZ // 7 <= said.first - begun < RATE_HZ  # after its own answer's first sound
 
 
+async def test_of_an_answer_that_is_stopped_by_an_order_the_rest_says_nothing() -> None:
+    made = scene("stopped")
+    async with Keeps(answer_s=9.0).run() as server:
+        line = Target("socket", server.url)
+        (take,) = await played(line, [replace(made, turns=(replace(made.turns[0], hear=RATE_HZ // 5),))])
+        assert server.kinds().count("conversation.item.truncate") == 1
+    assert len(take.agent) < 5 * RATE_HZ
+    facts = judge(take)
+    assert len(facts.values["voice_to_voice_ms"]) == 1
+    assert "phrase_late_ms" not in facts.values
+    assert facts.good
+
+
 async def test_the_way_to_a_server_is_known_over_its_socket_and_in_a_room_with_its_keys_only() -> None:
     async with ScriptedServer().run() as server:
         there_and_back_ms = await way_ms(Target("socket", server.url))
