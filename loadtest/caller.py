@@ -18,7 +18,7 @@ import numpy as np
 from websockets.exceptions import ConnectionClosed
 
 from loadtest.exchange import Answer, Exchange, pcm_of
-from loadtest.recording import RATE_HZ, Player, Recording
+from loadtest.recording import LIMIT_S, RATE_HZ, Gap, Player, Recording
 from loadtest.sound import FRAME_S, FRAME_SAMPLES, Microphone, Mouth, Speaker
 from loadtest.voiced import Pcm, voiced_span
 from loadtest.waiting import outlast
@@ -44,7 +44,7 @@ class RealtimeCaller:
 
     `session` is merged into the `session.update` that is sent first (none is sent when nothing is set). `on_event` sees
     every event of the server. `microphone` and `speaker` are a person's, instead of silence between what is said.
-    `api_key` is for servers that want one.
+    `api_key` is for servers that want one. `limit_s` of the call are recorded.
     Raises `CallFailed` and its subclasses, from whatever is awaited when the call fails.
     """
 
@@ -60,9 +60,10 @@ class RealtimeCaller:
         microphone: Microphone | None = None,
         speaker: Speaker | None = None,
         api_key: str | None = None,
+        limit_s: float = LIMIT_S,
     ) -> None:
         self.url = realtime_url(url, extensions)
-        self.recording = Recording()
+        self.recording = Recording(limit_s)
         self._settings = _settings(instructions, voice, session)
         self._extensions = extensions
         self._on_event = on_event or (lambda event: None)
@@ -136,16 +137,20 @@ class RealtimeCaller:
 
     async def type(self, text: str) -> None:
         """A typed turn. It interrupts an answer that is under way."""
-        last = self._exchange.last
-        if last is not None and last.done_at is None:
-            await self.send({"type": "response.cancel", "response_id": last.id})
-        for cut in self._fall_silent():
-            await self.send(cut)
+        await self.stop()
         self._exchange.begin(self.now())
         content = [{"type": "input_text", "text": text}]
         message = {"type": "message", "role": "user", "content": content}
         await self.send({"type": "conversation.item.create", "item": message})
         await self.send({"type": "response.create"})
+
+    async def stop(self) -> None:
+        """No more of this answer is wanted."""
+        last = self._exchange.last
+        if last is not None and last.done_at is None:
+            await self.send({"type": "response.cancel", "response_id": last.id})
+        for cut in self._fall_silent():
+            await self.send(cut)
 
     async def answer(self, timeout_s: float = ANSWER_TIMEOUT_S) -> Answer:
         """Wait until the turn is answered and the answer has been heard to its end. Raises `NoAnswer`."""
@@ -183,6 +188,11 @@ class RealtimeCaller:
             await self._socket.send(encode(event))
         except ConnectionClosed as closed:
             raise why_closed(closed) from closed
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """Where an answer fell silent because no more of it had come."""
+        return tuple(self._player.gaps)
 
     async def round_trip_ms(self) -> float:
         """The way to the server and back, by the WebSocket's own ping."""

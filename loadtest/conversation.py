@@ -8,32 +8,41 @@ python -m loadtest.conversation [--transport room|socket] [--only NAME,…] [--r
                                   LIVEKIT_API_KEY and LIVEKIT_API_SECRET)
     --realtime-url URL            any server of the OpenAI Realtime protocol
 
-Each case is a call of its own (`loadtest/conversation.yaml`; `--cases` for others). Prints a table of what was
-measured, saves JSON, a picture and one page of HTML to look at and to listen to, keeps all recordings, and ends with
-one line of JSON, a key a row. No time makes it fail.
+Each case is a call of its own (`loadtest/conversation.yaml`; `--cases` for others), played once with `--size small`
+(some minutes), and as often as it says with `--size full` (half an hour). After the calls the models of --config are
+asked alone, on this machine: for the floor, for plain Whisper's words, for the voice's own pauses; `--without-models`
+leaves these rows empty. Prints a table
+of what was measured, saves JSON, a picture and one page of HTML to look at and to listen to, keeps all recordings, and
+ends with one line of JSON, a key a row. No time makes it fail.
 """
 
 import argparse
 import asyncio
+import gc
 import json
 import os
-import secrets
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
+from loadtest.alone import Alone
+from loadtest.arguments import positive
 from loadtest.conversation_report import write
 from loadtest.lines import Target, opened
 from loadtest.repertoire import Repertoire
-from loadtest.room_ticket import Keys, Ticket, fresh
+from loadtest.room_process import THREAD_SWITCH_S
+from loadtest.room_ticket import Keys, Ticket
 from loadtest.scenes import Scenes
 from loadtest.script import OWN_CASES, Script, read_script
-from loadtest.server import free_port, started, started_with_rooms
 from loadtest.speech import resolved_settings
 from loadtest.stage import Stage
 from loadtest.take import Scene, Take
+from loadtest.targets import started_target
 from loadtest.verdict import judge
+from loadtest.way import way_ms
 from loadtest.wire import CallFailed
 
 
@@ -51,20 +60,17 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--cases", type=Path, metavar="FILE", default=OWN_CASES, help="(the ones that come with this)")
     what.add_argument("--only", metavar="NAME,…", default="", help="these cases")
     what.add_argument("--list", action="store_true", help="name the cases, and call nobody")
-    what.add_argument("--repeat", type=_positive, metavar="N", default=1, help="all of it, N times (%(default)s)")
+    what.add_argument("--size", choices=("small", "full"), default="small", help="how often (%(default)s)")
+    what.add_argument("--repeat", type=positive, metavar="N", default=1, help="all of it, N times (%(default)s)")
     what.add_argument("--seed", type=int, default=1, help="decides what is drawn (%(default)s)")
     what.add_argument("--speech", type=Path, metavar="DIR", help="recordings to say, in place of the usual ones")
     config = "whose voice says what is not recorded, and what is started without --url (%(default)s)"
     what.add_argument("--config", type=Path, default=Path("configs/local.yaml"), help=config)
-    parser.add_argument("--transcribe", metavar="CMD", help="prints the words of the WAV file whose name it is given")
+    command = "prints the words of the WAV file whose name it is given, in place of plain Whisper"
+    parser.add_argument("--transcribe", metavar="CMD", help=command)
+    parser.add_argument("--without-models", action="store_true", help="ask no model of --config alone")
     parser.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="(%(default)s)")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"expected a number from 1 on, not {text!r}")
-    return int(text)
 
 
 @contextmanager
@@ -75,17 +81,10 @@ def _target(args: argparse.Namespace) -> Iterator[Target]:
     elif args.livekit_url:
         yield _somebodys_room(args)
     elif args.url:
-        yield Target(args.transport, args.url, args.api_key)
-    elif args.transport == "socket":
-        with started(args.config) as url:
-            yield Target("socket", url)
+        yield Target(args.transport, args.url, args.api_key, way=Keys.from_environment())
     else:
-        livekit = json.loads(resolved_settings(args.config))["livekit"]
-        own = None
-        if livekit["url"] is None:
-            own = Keys(f"ws://127.0.0.1:{free_port()}", fresh("key"), secrets.token_hex(32))
-        with started_with_rooms(args.config, own, {}) as url:
-            yield Target("room", url, livekit.get("token_api_key"))
+        with started_target(args.config, args.transport, {}) as target:
+            yield target
 
 
 def _somebodys_room(args: argparse.Namespace) -> Target:
@@ -98,8 +97,35 @@ def _somebodys_room(args: argparse.Namespace) -> Target:
 
 
 async def played(target: Target, scenes: Sequence[Scene]) -> list[Take]:
-    """Each in a call of its own, one after another. A call that cannot be made is a take that failed."""
-    return [await _play(target, scene) for scene in scenes]
+    """Each in a call of its own, one after another, or at once where the case says so. A call that cannot be made is a
+    take that failed."""
+    takes: list[Take] = []
+    started_s = time.monotonic()
+    for together in _at_once(scenes):
+        name = together[0].case.name
+        print(f"[{len(takes) + 1}/{len(scenes)}, {time.monotonic() - started_s:.0f} s] {name}", flush=True)
+        takes += await asyncio.gather(*(_play(target, scene) for scene in together))
+    return takes
+
+
+def _at_once(scenes: Sequence[Scene]) -> Iterator[list[Scene]]:
+    """Those of one case's several callers follow each other, the first one's first."""
+    firsts = [place for place, scene in enumerate(scenes) if scene.beside == 0]
+    for first, following in pairwise([*firsts, len(scenes)]):
+        yield list(scenes[first:following])
+
+
+async def _measured(target: Target, scenes: Sequence[Scene], *, way: bool) -> tuple[list[Take], float | None]:
+    """All takes, and with `way` the ms there and back, where that can be known."""
+    sys.setswitchinterval(THREAD_SWITCH_S)
+    gc.freeze()  # a full collection of what is there for good takes 50 ms
+    there_and_back_ms = None
+    if way:
+        try:
+            there_and_back_ms = await way_ms(target)
+        except CallFailed as failed:
+            print(f"the way to the server and back is not known: {failed}", flush=True)
+    return await played(target, scenes), there_and_back_ms
 
 
 async def _play(target: Target, scene: Scene) -> Take:
@@ -108,7 +134,7 @@ async def _play(target: Target, scene: Scene) -> Take:
         async with opened(target, mixer) as line:
             take = await Stage(scene, line, mixer).play()
     except CallFailed as failed:
-        take = Take(scene.case, scene.repeat, failed=str(failed))
+        take = Take(scene.case, scene.repeat, failed=str(failed), beside=scene.beside)
     for sentence in judge(take).sentences:
         print(f"{take.name:<20} {sentence}", flush=True)
     return take
@@ -128,10 +154,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.list:
             _list(script)
             return 0
-        scenes = list(Scenes(cases, args.repeat, args.seed).made(Repertoire(args.speech, args.config)))
+        scenes = list(Scenes(cases, args.repeat, args.seed, args.size).made(Repertoire(args.speech, args.config)))
         with _target(args) as target:
-            takes = asyncio.run(played(target, scenes))
-        print(json.dumps(write(args.out, target.transport, takes, args.transcribe)), flush=True)
+            models = bool(target.url) and not target.foreign and not args.without_models
+            takes, there_and_back_ms = asyncio.run(_measured(target, scenes, way=models))
+        alone = Alone(resolved_settings(args.config), there_and_back_ms) if models else None
+        print(json.dumps(write(args.out, target.transport, takes, args.transcribe, alone)), flush=True)
     except CallFailed as wrong:
         print(f"loadtest.conversation: {wrong}", file=sys.stderr)
         return 2

@@ -22,7 +22,7 @@ def judge_sound(said: Said, until: int, evidence: Evidence, facts: Facts) -> Non
     silent_from, back = phrases[at][1], [first for first, _ in phrases[at + 1 :]]
     fell_silent = silent_from <= said.voiced_last + AT_ONCE
     stopped = fell_silent and not back and _was_to_go_on(said.voiced_first, until, evidence)
-    facts.chance(f"false_barge_ins_{said.role}", stopped)
+    facts.chance(f"false_barge_ins_{said.called or said.role}", stopped)
     facts.chance("answered_nobody", bool(begun))
     if stopped:
         facts.say(f"stopped for good at {said.what!r}")

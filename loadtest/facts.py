@@ -1,7 +1,7 @@
 """What a take of a case comes to, in rows, and what it is concluded from."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
@@ -35,14 +35,49 @@ class Spoken:
     whole: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Of `chances` times that it could happen, it did so many times."""
+
+    happened: int
+    chances: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A turn of the caller's, to be given to the models alone: `first` to `last` in the caller's recording. `row` ends
+    the names of the rows that it counts in. `moments`: the server's, where the turn was timed."""
+
+    what: str
+    first: int
+    last: int
+    words: str | None = None
+    row: str = ""
+    voice_to_voice_ms: float | None = None
+    moments: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """The silence after a phrase with this text, before the next one of its answer."""
+
+    text: str
+    silence_ms: float
+    long: bool
+
+
 @dataclass(slots=True)
 class Facts:
-    """`values`: row -> what was measured. `chances`: row -> for each time that it could happen, whether it did.
+    """`values`: row -> what was measured. `chances`: row -> for each time that it could happen, whether it did;
+    `counted` likewise, of what is not good or bad. `spoken`, `asked` and `boundaries` are looked at after the calls.
     `sentences` is the verdict for people."""
 
     values: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     chances: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
+    counted: dict[str, list[Count]] = field(default_factory=lambda: defaultdict(list))
     spoken: list[Spoken] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    boundaries: list[Boundary] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)
 
     @property
@@ -81,6 +116,15 @@ class Evidence:
             begun.setdefault(moment.item, moment.at)
             last[moment.item] = moment.text
         return {item: text for item, text in last.items() if since <= begun[item] < until and text}
+
+    def phrases(self, since: int, until: int) -> dict[str, list[Moment]]:
+        """Of the agent's items that begin in this time: each text that was longer than the one before."""
+        found = dict[str, list[Moment]]()
+        for moment in self.moments("agent_text"):
+            known = found.setdefault(moment.item, [])
+            if len(moment.text) > (len(known[-1].text) if known else 0):
+                known.append(moment)
+        return {item: known for item, known in found.items() if known and since <= known[0].at < until}
 
     def cancelled(self, since: int, until: int) -> bool:
         """Does the server say so of the first answer that ends in this time?"""

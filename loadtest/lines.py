@@ -25,7 +25,8 @@ Transport = Literal["room", "socket"]
 @dataclass(frozen=True, slots=True)
 class Target:
     """`url`: of an Antiphon server, or with `foreign` of any Realtime server. `ticket`: into one LiveKit room, whose
-    agent may be anybody's. `keys` and `agent`: that agent is called into a new room each time."""
+    agent may be anybody's. `keys` and `agent`: that agent is called into a new room each time. `way`: of the LiveKit
+    server behind `url`, where its keys are known, so that the way to it can be measured."""
 
     transport: Transport
     url: str = ""
@@ -34,6 +35,7 @@ class Target:
     keys: Keys | None = None
     agent: str = ""
     foreign: bool = False
+    way: Keys | None = None
 
     async def into_a_room(self) -> Ticket:
         """Raises CallFailed."""
@@ -75,8 +77,11 @@ async def _socket(target: Target, mixer: Mixer) -> AsyncIterator[Line]:
 
         await caller.until(lambda: told() or caller.now() >= latest)
 
+    async def sound() -> Sound:
+        return Sound(gaps=caller.gaps)
+
     async with caller:
-        yield Line(caller, notes, ask_history=ask_history)
+        yield Line(caller, notes, ask_history=ask_history, sound=sound, stop=caller.stop)
 
 
 @asynccontextmanager
@@ -94,4 +99,4 @@ async def _room(target: Target, mixer: Mixer) -> AsyncIterator[Line]:
         return Sound(late, step, round(heard.concealed_ms, 1))
 
     async with caller:
-        yield Line(caller, notes, sound=sound)
+        yield Line(caller, notes, sound=sound, stop=caller.stop if target.url else None)

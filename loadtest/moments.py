@@ -28,13 +28,15 @@ IDLE_STATES = ("idle", "listening")
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """`at`: samples of the call's clock. `text` is whole, not what came anew. `data` is a timeline."""
+    """`at`: samples of the call's clock. `text` is whole, not what came anew; so many of its characters are `stable`,
+    all where nothing is said of that. `data` is a timeline."""
 
     at: int
     kind: Kind
     text: str = ""
     item: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
+    stable: int | None = None
 
 
 class Notes:
@@ -67,7 +69,7 @@ class Notes:
                     self._note("hears_voice")
             case Words():
                 kind: Kind = "agent_text" if fact.by_agent else "final" if fact.final else "partial"
-                self._note(kind, fact.text, fact.segment_id)
+                self.moments.append(Moment(self._now(), kind, fact.text, fact.segment_id, stable=fact.stable))
             case TurnTimed(timeline):
                 self._note("timeline", data=timeline)
                 outcome = str(timeline.get("outcome"))

@@ -42,7 +42,7 @@ def _waterfall(axes, turn: Turn) -> None:  # type: ignore[no-untyped-def]  # mat
     axes.set_title(f"The median turn: {turn.voice_to_voice_ms:.0f} ms", loc="left", color=INK)
     axes.set_xlabel("ms after the caller's last voiced sample")
     axes.set_xlim(0, max(reached, 1) * 1.12)
-    _plain(axes)
+    plain(axes)
 
 
 def _spread(axes, turns: Sequence[Turn], summaries: Mapping[str, Summary]) -> None:  # type: ignore[no-untyped-def]
@@ -59,10 +59,10 @@ def _spread(axes, turns: Sequence[Turn], summaries: Mapping[str, Summary]) -> No
     axes.set_xlabel("voice to voice, ms")
     axes.set_ylabel("turns")
     axes.yaxis.get_major_locator().set_params(integer=True)
-    _plain(axes)
+    plain(axes)
 
 
-def _plain(axes) -> None:  # type: ignore[no-untyped-def]
+def plain(axes) -> None:  # type: ignore[no-untyped-def]
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", color=FAINT, linewidth=0.8)
     axes.set_axisbelow(True)

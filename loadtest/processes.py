@@ -1,5 +1,6 @@
 """What processes of this machine use: processor time, memory, threads, files. For benchmarks beside the server."""
 
+import re
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
@@ -13,7 +14,7 @@ try:
 except ImportError as missing:
     raise CallFailed("what a call costs is measured with psutil: pip install 'antiphon[bench]'") from missing
 
-INGRESS = "ray::ServeReplica:"
+REPLICA = "ray::ServeReplica:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,21 @@ def usage(processes: Iterable[psutil.Process]) -> Usage:
 def ingress_processes(url: str) -> list[psutil.Process]:
     """The replicas that host the calls of the server at this address, those on this machine. Another server's are left
     out: they are below the nearest process that is above both the door and an ingress."""
+    return next((found for each, found in replica_processes(url).items() if each.lower().endswith(":ingress")), [])
+
+
+def replica_processes(url: str) -> dict[str, list[psutil.Process]]:
+    """All replicas of the server at this address, those on this machine, by what Ray calls their deployment:
+    `antiphon:asr`. Found as the ingress is."""
     for door in server_processes(url):
         with suppress(psutil.Error):
             for above in door.parents():
-                if found := [process for process in above.children(recursive=True) if _is_ingress(process)]:
-                    return found
-    return []
+                replicas = [(name, each) for each in above.children(recursive=True) if (name := _deployment(each))]
+                if any(name.lower().endswith(":ingress") for name, _ in replicas):
+                    return {
+                        name: [each for other, each in replicas if other == name] for name in sorted(dict(replicas))
+                    }
+    return {}
 
 
 def server_processes(url: str) -> list[psutil.Process]:
@@ -78,9 +88,11 @@ def by_id(pids: Iterable[int]) -> list[psutil.Process]:
     return [psutil.Process(pid) for pid in pids]
 
 
-def _is_ingress(process: psutil.Process) -> bool:
-    """As Ray names them: `ray::ServeReplica:antiphon:ingress`."""
+def _deployment(process: psutil.Process) -> str:
+    """As Ray names them: `ray::ServeReplica:antiphon:ingress`, and what a replica does at the moment after a dot or a
+    space. "" for other processes."""
     with suppress(psutil.Error):
         words = process.cmdline()
-        return bool(words) and words[0].startswith(INGRESS) and ":ingress" in words[0].removeprefix(INGRESS).lower()
-    return False
+        if words and words[0].startswith(REPLICA):
+            return re.split(r"[.\s]", words[0].removeprefix(REPLICA), maxsplit=1)[0]
+    return ""

@@ -3,6 +3,7 @@
 Time is counted in samples of the call's clock, 24,000 a second, from the first frame of the microphone.
 """
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,8 @@ RATE_HZ = 24_000
 """The rate of the Realtime protocol's PCM, in both directions."""
 
 LIMIT_S = 30 * 60
-"""Longer calls keep only their first half hour, so that a forgotten one does not fill the memory (86 MB a side)."""
+"""Longer calls keep only their first half hour, so that a forgotten one does not fill the memory (86 MB a side), where
+nothing else is said."""
 
 
 class Track:
@@ -68,6 +70,18 @@ class Cut:
     heard_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """An item's sound had all been played before more of it came, at sample `at`: so many `samples` of silence."""
+
+    item_id: str
+    at: int
+    samples: int
+
+
+GAPS_KEPT = 10_000
+
+
 @dataclass(slots=True)
 class _Piece:
     item_id: str
@@ -84,11 +98,16 @@ class Player:
     def __init__(self, track: Track) -> None:
         self._track = track
         self._pieces: list[_Piece] = []
+        self._sounding = ""
         self.ends_at = 0
+        self.gaps: deque[Gap] = deque(maxlen=GAPS_KEPT)
 
     def receive(self, now: int, item_id: str, pcm: Pcm) -> int:
         """Audio that arrives at `now` sounds at once, or after what still waits. Returns its first sample's time."""
         first = max(now, self.ends_at)
+        if item_id == self._sounding and first > self.ends_at:
+            self.gaps.append(Gap(item_id, first, first - self.ends_at))
+        self._sounding = item_id
         self.ends_at = first + len(pcm)
         self._pieces.append(_Piece(item_id, first, self.ends_at))
         self._track.write(first, pcm)
@@ -101,6 +120,7 @@ class Player:
         self._track.cut(now)
         self.ends_at = min(self.ends_at, now)
         self._pieces.clear()
+        self._sounding = ""
         return cuts
 
     def _heard(self, item_id: str, now: int) -> int:

@@ -1,7 +1,7 @@
 """The sounds of a script: recordings where there are some, words in the voice of the config, and what can be made."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +9,19 @@ from numpy.typing import NDArray
 
 from loadtest.recording import RATE_HZ
 from loadtest.script import BadScript, Part
-from loadtest.speech import RECORDINGS, hears_only_tones, resolved_settings, said, sentences
+from loadtest.speech import RECORDINGS, hears_only_tones, resolved_settings, said, sentences, texts
 from loadtest.voiced import Pcm, voiced_span
 from loadtest.wav import BadRecording, read_speech
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """`what` says for people what sounds: file names, words. `pcm`: int16[n] at 24 kHz."""
+    """`what` says for people what sounds: file names, words. `pcm`: int16[n] at 24 kHz. `words`: what is said, where
+    that is known."""
 
     what: str
     pcm: Pcm
+    words: str | None = None
 
     def voiced(self) -> tuple[int, int]:
         """(first, last) voiced sample; all of it where no voice stands out."""
@@ -28,7 +30,7 @@ class Clip:
     def trimmed(self) -> "Clip":
         """From its first voiced sample to its last: so that it begins when it is to begin."""
         first, last = self.voiced()
-        return Clip(self.what, self.pcm[first : last + 1])
+        return replace(self, pcm=self.pcm[first : last + 1])
 
 
 class Repertoire:
@@ -39,6 +41,7 @@ class Repertoire:
         self._config, self._folder = config, folder
         self._sentences = sentences(folder, config)
         self._settings = resolved_settings(config)
+        self._texts = texts(folder, self._settings)
 
     def clip(self, sound: Sequence[Part], rng: np.random.Generator, repeat: int = 0) -> Clip:
         """All parts, joined."""
@@ -60,10 +63,14 @@ class Repertoire:
         if part.make is not None:
             return _at_level(Clip(part.make.replace("_", " "), MADE[part.make](part.seconds, rng)), part.level_db)
         if part.text is not None:
-            return _at_level(Clip(part.text, _read(said(part.text, self._settings)).pcm), part.level_db)
+            pcm = _read(said(part.text, self._settings)).pcm
+            return _at_level(Clip(part.text, pcm, part.text), part.level_db)
         assert part.sentence is not None  # a part is one of these
         path = self._sentences[(part.sentence - 1 + repeat) % len(self._sentences)]
-        return _at_level(_read(path), part.level_db)
+        return _at_level(self._known(path), part.level_db)
+
+    def _known(self, path: Path) -> Clip:
+        return replace(_read(path), words=self._texts.get(path))
 
     def _recorded(self, name: str, otherwise: Sequence[Part] | None, rng: np.random.Generator, repeat: int) -> Clip:
         """A synthetic ASR hears only tones, so nothing that a person recorded is said to it."""
@@ -71,7 +78,7 @@ class Repertoire:
         try:
             if hears_only_tones(self._settings):
                 raise BadScript(f"{name} is a recording, and a synthetic ASR hears only tones: give it an `otherwise`")
-            return _read(path)
+            return self._known(path)
         except BadScript:
             if otherwise is None:
                 raise
@@ -94,7 +101,9 @@ def joined(pieces: Sequence[tuple[Clip, int | None]]) -> Clip:
         mixed[start : start + len(clip.pcm)] += clip.pcm
         voiced_end, end = start + last, max(end, start + len(clip.pcm))
         words += (f" … {pause_ms} ms … " if pause_ms is not None else " ") * bool(words) + clip.what
-    return Clip(words, np.clip(mixed[:end], -32768, 32767).astype(np.int16))
+    texts = [clip.words for clip, _ in pieces]
+    known = None if None in texts else " ".join(text for text in texts if text)
+    return Clip(words, np.clip(mixed[:end], -32768, 32767).astype(np.int16), known)
 
 
 def _read(path: Path) -> Clip:
@@ -109,7 +118,7 @@ def _at_level(clip: Clip, level_db: float | None) -> Clip:
         return clip
     mean = float(np.sqrt(np.mean(clip.pcm.astype(np.float64) ** 2))) or 1.0
     scaled = clip.pcm * (32768 * 10 ** (level_db / 20) / mean)
-    return Clip(clip.what, np.clip(np.round(scaled), -32768, 32767).astype(np.int16))
+    return replace(clip, pcm=np.clip(np.round(scaled), -32768, 32767).astype(np.int16))
 
 
 # --- made

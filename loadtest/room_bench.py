@@ -63,8 +63,8 @@ class Findings:
         return {row: summarise(values) for row, values in self.values.items()}
 
 
-def write(folder: Path, found: Findings) -> dict[str, Any]:
-    """Print the table, save `rooms_NAME.json` and `.png`. Returns what the last line says."""
+def write(folder: Path, found: Findings, prefix: str = "rooms_") -> dict[str, Any]:
+    """Print the table, save `rooms_NAME.json` and `.png` (or with another prefix). Returns what the last line says."""
     totals = found.summaries()
     print(f"\n{found.title}", table(totals, decimals=1), sep="\n")
     for name, figure in found.facts.items():
@@ -72,7 +72,7 @@ def write(folder: Path, found: Findings) -> dict[str, Any]:
     result: dict[str, Any] = {"benchmark": found.name, **{name: asdict(row) for name, row in totals.items()}}
     result |= {**found.facts, "failed": len(found.failures), "machine": machine()}
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"rooms_{found.name}"
+    path = folder / f"{prefix}{found.name}"
     full = {**result, "failures": found.failures, "values": found.values, "details": found.details}
     path.with_suffix(".json").write_text(json.dumps(full, indent=1) + "\n", encoding="utf-8")
     try:

@@ -15,7 +15,7 @@ from livekit import rtc
 
 from loadtest.caller import ANSWER_TIMEOUT_S
 from loadtest.exchange import Answer
-from loadtest.recording import RATE_HZ, Recording
+from loadtest.recording import LIMIT_S, RATE_HZ, Recording
 from loadtest.room_exchange import RoomExchange
 from loadtest.room_facts import CALL_ID, CHAT, Fact, as_event
 from loadtest.room_line import Joining, RoomLine
@@ -38,6 +38,7 @@ class RoomCaller:
     socket, `on_fact` all that the agent tells. `microphone` is a person's, instead of silence between what is said. An
     agent that is not Antiphon's is listened to with `any_agent`. With `replacement_s` the call outlives an agent that
     leaves and is replaced within that time. A `bystander` is somebody else's guest: the agent does not listen to it.
+    `limit_s` of the call are recorded.
     Raises `CallFailed` and its subclasses, from whatever is awaited when the call fails.
     """
 
@@ -53,8 +54,9 @@ class RoomCaller:
         microphone: Microphone | None = None,
         on_fact: Callable[[Fact], None] | None = None,
         any_agent: bool = False,
+        limit_s: float = LIMIT_S,
     ) -> None:
-        self.recording = Recording()
+        self.recording = Recording(limit_s)
         self.listener = Listener(self.recording.agent)
         self.exchange = RoomExchange()
         self._ticket, self._attributes = ticket, dict(attributes or {})

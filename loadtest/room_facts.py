@@ -11,7 +11,7 @@ from typing import Any
 from loadtest.wire import Busy, CallFailed, Event
 
 TRANSCRIPTION, CHAT = "lk.transcription", "lk.chat"
-SEGMENT, FINAL = "lk.segment_id", "lk.transcription_final"
+SEGMENT, FINAL, STABLE = "lk.segment_id", "lk.transcription_final", "antiphon.stable_characters"
 AGENT, AGENT_STATE, CALL_ID = "antiphon.agent", "lk.agent.state", "antiphon.call_id"
 STATE, TIMELINE, ERROR = "antiphon.state", "antiphon.timeline", "antiphon.error"
 
@@ -40,12 +40,14 @@ class TurnTimed:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A segment's whole text so far, the caller's or the agent's; `final` when it will not change."""
+    """A segment's whole text so far, the caller's or the agent's; `final` when it will not change. Before that, so many
+    characters of it are said to be `stable`; None where nothing is said."""
 
     by_agent: bool
     segment_id: str
     text: str
     final: bool
+    stable: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from livekit import rtc
 
-from loadtest.room_facts import FINAL, SEGMENT, TRANSCRIPTION, Words
+from loadtest.room_facts import FINAL, SEGMENT, STABLE, TRANSCRIPTION, Words
 
 TEXT_LIMIT = 100_000
 """Characters of one segment; what comes after is not kept."""
@@ -29,12 +29,13 @@ class TextStreams:
         by_agent = sender != self._room.local_participant.identity
         attributes = reader.info.attributes or {}
         segment_id, final = attributes.get(SEGMENT, reader.info.stream_id), attributes.get(FINAL) == "true"
+        stable = int(attributes[STABLE]) if attributes.get(STABLE, "").isdecimal() else None
         text = ""
         try:
             async for part in reader:
                 text = (text + part)[:TEXT_LIMIT]
                 if not final:
-                    self._receive(Words(by_agent, segment_id, text, False))
+                    self._receive(Words(by_agent, segment_id, text, False, stable))
             if final:
                 self._receive(Words(by_agent, segment_id, text, True))
         except rtc.StreamError:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from loadtest.arguments import positive
 from loadtest.room_bench import Findings, Target, write
 from loadtest.room_ticket import Keys, fresh
 from loadtest.server import free_port, started_with_rooms
@@ -38,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
     for name, (what, number) in BENCHMARKS.items():
         command = commands.add_parser(name, help=what, description=what)
-        command.add_argument("-n", type=_positive, metavar="N", default=number, help="how many (%(default)s)")
+        command.add_argument("-n", type=positive, metavar="N", default=number, help="how many (%(default)s)")
         command.add_argument("--url", help="a server that runs already, with the settings of --config")
         demo = Path("configs/demo.yaml")
         command.add_argument("--config", type=Path, default=demo, help="else one is started with these (%(default)s)")
@@ -46,15 +47,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--speech", type=Path, metavar="DIR", help="recordings to say, in place of the usual ones")
         command.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="(%(default)s)")
     calls = commands.choices["calls"]
-    calls.add_argument("--turns", type=_positive, metavar="N", default=4, help="in each call (%(default)s)")
+    calls.add_argument("--turns", type=positive, metavar="N", default=4, help="in each call (%(default)s)")
     calls.add_argument("--bare", action="store_true", help="call a bare LiveKit client, not the server")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"expected a number from 1 on, not {text!r}")
-    return int(text)
 
 
 @contextmanager

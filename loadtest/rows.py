@@ -1,56 +1,70 @@
 """From the facts of all takes to the table of a conversation: rows of figures and rows of counts."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from difflib import SequenceMatcher
 from typing import Any
 
 import numpy as np
 
-from loadtest.facts import Facts, Spoken
+from loadtest.facts import Count, Facts, Spoken
 from loadtest.statistics import Summary, summarise, words_of
 
 FIGURES = {
     "voice_to_voice_ms": "the caller's last voiced sample to the answer's first",
+    "overhead_ms": "of it, neither the floor nor silence waited for (`overhead`)",
+    "floor_ms": "the models' own times for the same turns, and the way there and back",
+    "waited_ms": "silence waited for, with nothing else to do",
     "transcript_told_ms": "the caller's last voiced sample to their words at the client",
     "server_transcript_ready_ms": "the caller's last voiced sample to their words",
     "server_first_token_ms": "the LLM asked to its first token",
     "server_first_audio_ms": "the first phrase's text to its first audio",
     "first_partial_ms": "the caller's first voiced sample to their first words at the client",
-    "words_taken_back": "words that a later transcript no longer had, a turn",
+    "phrase_late_ms": "silence put before a phrase, or into it, because its sound was not there yet (`phrases`)",
     "gap_in_answer_ms": "between two voiced stretches of one answer, above 40 ms; a voice pauses by itself, too",
     "concealed_ms": "of the agent's sound that the receiver made up, a call",
     "frame_late_ms": "a frame of the agent's after it was due",
     "frame_step_ms": "the time between two frames, off from their length",
     "barge_in_ms": "the interruption's first voiced sample to the agent's last",
     "barge_in_told_ms": "the interruption's first voiced sample to the client being told",
+    "server_pause_ms": "the voice's onset to the pause: the last frame is given to the transport before it",
+    "server_stop_ms": "the voice's onset to the judgement that it is an interruption",
     "interruption_answered_ms": "the interruption's last voiced sample to its answer's first",
     "resumed_after_ms": "silence of an agent who stopped for nothing and spoke on",
     "history_unheard_words": "kept of an interrupted answer and not heard",
     "history_missing_words": "heard of an interrupted answer and not kept",
+    "at_once_voice_to_voice_ms": "the same as above, with several calls at once",
+    "at_once_phrase_late_ms": "likewise",
+    "at_once_frame_late_ms": "likewise",
+    "at_once_frame_step_ms": "likewise",
+    "at_once_concealed_ms": "likewise",
 }
 COUNTS = {
     "false_cut_ins": "audible before the caller's turn was over",
     "unanswered": "turns without an answer",
     "missed_barge_ins": "interruptions that did not stop the agent",
     "false_barge_ins_noise": "noises that stopped the agent for good",
+    "false_barge_ins_cough": "coughs, likewise",
+    "false_barge_ins_music": "music, likewise",
     "false_barge_ins_backchannel": "backchannels that stopped the agent for good",
+    "false_barge_ins_mhm": '"mhm", likewise',
+    "false_barge_ins_yeah": '"yeah", likewise',
+    "false_barge_ins_right": '"right", likewise',
     "false_barge_ins_echo": "answers that their own echo stopped for good",
     "false_barge_ins_noise_all_the_time": "answers that the noise around stopped for good",
     "answered_nobody": "answers to what was no turn",
+    "late_phrases_of_long_answers": "phrases that came late, in answers of five and more",
+    "words_taken_back": "words that a later transcript no longer had, of all told as stable",
+    "words_wrong": "of what the caller said: put in, left out or changed in the server's transcript",
+    "plain_words_wrong": "the same for plain Whisper and the same recordings",
+    "words_wrong_in_noise": "in noise",
+    "plain_words_wrong_in_noise": "in noise, plain Whisper",
+    "at_once_unanswered": "turns without an answer, with several calls at once",
 }
 SERVER = "server_"
 """Rows that begin so are the server's own word, from its timelines; all others are measured at the client."""
 
 Transcriber = Callable[[Spoken], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """Of `chances` times that it could happen, it did so many times."""
-
-    happened: int
-    chances: int
 
 
 Row = Summary | Count
@@ -59,8 +73,13 @@ Row = Summary | Count
 def rows_of(facts: Sequence[Facts], values: Mapping[str, Sequence[float]]) -> dict[str, Row]:
     """In the order above; a row without a chance or a value is there, too. `values`: of all facts, `gathered`."""
     figures = {name: summarise(values.get(name, ())) for name in FIGURES}
-    counts = {name: [happened for fact in facts for happened in fact.chances.get(name, ())] for name in COUNTS}
-    return {**figures, **{name: Count(sum(times), len(times)) for name, times in counts.items()}}
+    return {**figures, **{name: _counted(facts, name) for name in COUNTS}}
+
+
+def _counted(facts: Sequence[Facts], name: str) -> Count:
+    chances = [Count(int(happened), 1) for fact in facts for happened in fact.chances.get(name, ())]
+    chances += [count for fact in facts for count in fact.counted.get(name, ())]
+    return Count(sum(count.happened for count in chances), sum(count.chances for count in chances))
 
 
 def gathered(facts: Sequence[Facts], heard: Mapping[Spoken, str] | None = None) -> dict[str, list[float]]:
@@ -102,7 +121,7 @@ def table(rows: Mapping[str, Row]) -> str:
     head = f"{'':<36}{'p50':>9}{'p90':>9}{'p95':>9}{'max':>9}{'n':>7}"
     figures = [_figures(name, row) for name, row in rows.items() if isinstance(row, Summary) and row.n]
     counts = [
-        f"{name:<36}{row.happened:>9} of {row.chances:<6}  {COUNTS[name]}"
+        f"{name:<36}{row.happened:>9} of {row.chances:<6}{100 * row.happened / row.chances:>6.1f} %  {COUNTS[name]}"
         for name, row in rows.items()
         if isinstance(row, Count) and row.chances
     ]

@@ -71,16 +71,19 @@ class Over(_Words):
     """A sound while the agent is audible, so long after its answer began to sound."""
 
     kind: Literal["interruption", "backchannel", "noise"]
+    called: Literal["cough", "music", "mhm", "yeah", "right"] | None = None
     after_ms: Span
     sound: Sound
 
 
 class Turn(_Words):
-    """The caller says something, the agent answers; `over` its answer, one after another, more may sound."""
+    """The caller says something, the agent answers; `over` its answer, one after another, more may sound. Of an answer
+    only the first `hear_ms` are heard, where that is given: then it is stopped by an order."""
 
     say: Sound
     before_ms: Span = (500, 500)
     over: tuple[Over, ...] = ()
+    hear_ms: Ms | None = None
 
 
 class Echo(_Words):
@@ -90,12 +93,32 @@ class Echo(_Words):
     level_db: Db
 
 
+Size = Literal["small", "full"]
+
+
+class Times(_Words):
+    """How often a case is played in a run of each size."""
+
+    small: int = Field(1, ge=1, le=1000)
+    full: int = Field(1, ge=1, le=1000)
+
+
 class Case(_Words):
     name: str = Field(pattern=r"^[a-z0-9_]+$")
     about: str = ""
     turns: tuple[Turn, ...] = Field(min_length=1)
     echo: Echo | None = None
     noise: Sound | None = None
+    noise_below_db: float | None = Field(None, ge=-20, le=60)
+    times: Times = Times()
+    calls: int = Field(1, ge=1, le=16)
+    floor: bool = False
+
+    @model_validator(mode="after")
+    def _noise_is_there(self) -> "Case":
+        if self.noise_below_db is not None and self.noise is None:
+            raise ValueError("`noise_below_db` belongs to a `noise`: so far below the caller's voice it sounds")
+        return self
 
 
 class Script(_Words):
@@ -133,7 +156,7 @@ def read_script(path: Path) -> Script:
         raise BadScript(f"{path}: {_place(first['loc'], content)}{_what_to_write(first)}") from wrong
 
 
-MODELS: dict[str, type[_Words]] = {"cases": Case, "turns": Turn, "over": Over, "echo": Echo}
+MODELS: dict[str, type[_Words]] = {"cases": Case, "turns": Turn, "over": Over, "echo": Echo, "times": Times}
 """What stands below a word; below all others are parts of a sound."""
 
 

@@ -24,10 +24,10 @@ NO_FILLER = {"ANTIPHON_CALL__FILLER": ""}
 
 
 @contextmanager
-def started(config: Path) -> Iterator[str]:
-    """Its address, `http://127.0.0.1:PORT`, when it is ready; it has no rooms. Raises `NobodyThere` when it does not
-    get so far."""
-    with _up(config, ["--no-livekit"], {}, rooms=False) as url:
+def started(config: Path, settings: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Its address, `http://127.0.0.1:PORT`, when it is ready; it has no rooms. `settings`: more of them, as variables.
+    Raises `NobodyThere` when it does not get so far."""
+    with _up(config, ["--no-livekit"], settings or {}, rooms=False) as url:
         yield url
 
 

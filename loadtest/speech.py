@@ -1,5 +1,6 @@
 """The sentences that a benchmark speaks: recordings of people where there are some, else the config's own voice."""
 
+import csv
 import functools
 import hashlib
 import json
@@ -49,6 +50,17 @@ def sentences(folder: Path | None, config: Path) -> list[Path]:
     return people or [said(text, settings) for text in TEXTS]
 
 
+def texts(folder: Path | None, settings: str) -> dict[Path, str]:
+    """Sound file -> what is said in it, where that is known: by the folder's `transcripts.tsv` (file, text), and of
+    one's own sentences."""
+    known = {said_path(text, settings): text for text in TEXTS}
+    table = (folder or RECORDINGS) / "transcripts.tsv"
+    if table.is_file():
+        with table.open(encoding="utf-8", newline="") as lines:
+            known |= {table.parent / row["file"]: row["text"] for row in csv.DictReader(lines, delimiter="\t")}
+    return known
+
+
 def hears_only_tones(settings: str) -> bool:
     """Does a server with these settings (`resolved_settings`) not know what a person's words are?"""
     return bool(json.loads(settings)["asr"]["engine"] == "synthetic")
@@ -64,10 +76,7 @@ def resolved_settings(config: Path) -> str:
 def said(text: str, settings: str) -> Path:
     """A WAV file of these words in the voice of these settings (`resolved_settings`). Made once and kept; another voice
     says it anew. Raises CallFailed."""
-    voice = json.dumps([json.loads(settings)[section] for section in ("tts", "models")], sort_keys=True)
-    key = hashlib.sha256(f"{text}\n{voice}".encode()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = cache / "antiphon" / "speech" / f"{key}.wav"
+    path = said_path(text, settings)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")
@@ -75,3 +84,11 @@ def said(text: str, settings: str) -> Path:
         run_module("deployments.say", *words, timeout_s=SAY_TIMEOUT_S, given=settings)
         part.replace(path)
     return path
+
+
+def said_path(text: str, settings: str) -> Path:
+    """Where `said` keeps it."""
+    voice = json.dumps([json.loads(settings)[section] for section in ("tts", "models")], sort_keys=True)
+    key = hashlib.sha256(f"{text}\n{voice}".encode()).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "antiphon" / "speech" / f"{key}.wav"

@@ -37,19 +37,21 @@ class Caller(Protocol):
 
 @dataclass(slots=True)
 class Line:
-    """A call: the caller, what the server tells, and (for servers that keep a history) asking for what they keep."""
+    """A call: the caller, what the server tells, and (for servers that keep a history) asking for what they keep, how
+    the sound came, and (for agents that take orders) stopping an answer."""
 
     caller: Caller
     notes: Notes
     ask_history: Callable[[], Awaitable[None]] | None = None
     sound: Callable[[], Awaitable["Sound"]] | None = None
+    stop: Callable[[], Awaitable[None]] | None = None
 
 
 class Stage:
     """One scene on one line, whose microphone is the mixer."""
 
     def __init__(self, scene: Scene, line: Line, mixer: Mixer) -> None:
-        self.take = Take(scene.case, scene.repeat)
+        self.take = Take(scene.case, scene.repeat, beside=scene.beside)
         self._scene, self._line, self._mixer = scene, line, mixer
         self._ear = Ear(line.caller.recording.agent)
         mixer.hear(line.caller.recording.agent)
@@ -77,26 +79,46 @@ class Stage:
         for cue in turn.cues:
             await self._over(number, cue)
         if await self._answered(self.take.said[-1]):
+            if turn.hear is not None and self._line.stop is not None:
+                await self._stop(number, turn.hear, self._line.stop)
             await self._ended()
 
-    async def _say(self, role: Role, turn: int, clip: Clip) -> None:
+    async def _stop(self, number: int, hear: int, stop: Callable[[], Awaitable[None]]) -> None:
+        """When so much of the answer was heard, if there is more of it."""
+        first = self._answer_from(self.take.said[-1]) or self._now()
+        await self._until(lambda: self._now() >= first + hear or self._over_now(), LONGEST)
+        self.take.stopped.add(number)
+        await stop()
+
+    async def _say(self, role: Role, turn: int, clip: Clip, called: str = "") -> None:
         first = self._mixer.place(clip.pcm)
-        voiced = clip.voiced()
-        self.take.said.append(Said(role, clip.what, turn, first, first + voiced[0], first + voiced[1]))
+        begins, ends = (first + at for at in clip.voiced())
+        self.take.said.append(Said(role, clip.what, turn, first, begins, ends, clip.words, called))
         await self._until(lambda: self._mixer.at >= first + len(clip.pcm), ANSWER + len(clip.pcm))
 
     async def _over(self, number: int, cue: Cue) -> None:
-        """When its time has come and the agent is audible."""
-        asked = next(said for said in reversed(self.take.said) if said.role == "turn").voiced_last
-        if not await self._until(lambda: self._ear.first_after(asked) is not None, ANSWER):
+        """When its time has come and the agent is audible. What follows an interruption sounds over its answer."""
+        asked = next(said for said in reversed(self.take.said) if said.role in ("turn", "interruption"))
+        if not await self._until(lambda: self._answer_from(asked) is not None, ANSWER):
             self.take.missed.append(f"{cue.role} {cue.clip.what!r}: there was no answer to speak over")
             return
-        wanted = (self._ear.first_after(asked) or 0) + cue.after
+        wanted = (self._answer_from(asked) or 0) + cue.after
         await self._until(lambda: self._now() >= wanted and (self._audible() or self._over_now()), LONGEST)
         if not self._audible():
             self.take.missed.append(f"{cue.role} {cue.clip.what!r}: the answer was over before")
             return
-        await self._say(cue.role, number, cue.clip)
+        await self._say(cue.role, number, cue.clip, cue.called)
+
+    def _answer_from(self, asked: Said) -> int | None:
+        """Where the answer to this begins to sound. What an interruption stops may still sound for a moment."""
+        since = asked.voiced_last
+        if asked.role == "interruption":
+            told = [moment.at for moment in self._line.notes.moments if moment.kind == "answer_begins"]
+            begun = [at for at in told if at > asked.voiced_first]
+            if told and not begun:
+                return None
+            since = max([since, *begun[:1]])
+        return self._ear.first_after(since)
 
     async def _answered(self, said: Said) -> bool:
         """A turn, and whatever wants one, is waited for; after the rest the agent may have no more to say."""

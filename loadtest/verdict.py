@@ -12,16 +12,23 @@ All times are of the caller's clock, in ms, from recorded samples; `voiced` says
     other sounds   see `disturbance`; for words see `understanding`.
 """
 
+from collections import defaultdict
 from itertools import pairwise
 from math import inf
 
 from loadtest.disturbance import judge_sound, judge_undisturbed
-from loadtest.facts import AT_ONCE, SILENCE, Evidence, Facts, Stretch, ms, spoken
+from loadtest.facts import AT_ONCE, SILENCE, Asked, Count, Evidence, Facts, Stretch, ms, spoken
+from loadtest.phrases import judge_phrases
 from loadtest.recording import RATE_HZ
 from loadtest.take import Said, Take
-from loadtest.understanding import judge_understanding, servers_word
+from loadtest.understanding import judge_understanding, row_of, servers_word
 
 MISSED = RATE_HZ
+SPOKEN = "caller_stopped"  # the origin of a spoken turn's timeline
+AFTER = RATE_HZ // 5
+"""Of the silence after a turn this much is given to the models alone: what a recording has."""
+
+AT_ONCE_ROWS = ("voice_to_voice_ms", "frame_late_ms", "frame_step_ms", "concealed_ms", "phrase_late_ms")
 
 
 def judge(take: Take) -> Facts:
@@ -44,6 +51,8 @@ def judge(take: Take) -> Facts:
         for timeline in evidence.moments("timeline"):
             servers_word(timeline, facts)
     _smoothness(take, facts)
+    if take.case.calls > 1:
+        facts = _at_once(facts)
     facts.sentences += [*take.missed, *([f"the call failed: {take.failed}"] if take.failed else [])]
     return facts
 
@@ -67,12 +76,26 @@ def _turn(said: Said, until: int, evidence: Evidence, facts: Facts) -> None:
         waited_ms = ms(answer[0][0] - said.voiced_last)
         facts.add("voice_to_voice_ms", waited_ms)
         facts.say(f"answered {said.what!r} after {waited_ms:.0f} ms")
+        _for_the_models_alone(said, waited_ms, answer[0][0], evidence, facts)
         if all(other is said or other.turn != said.turn for other in evidence.take.said):
             _left_in_peace(said, answer, until, evidence, facts)
 
 
+def _for_the_models_alone(said: Said, waited_ms: float, since: int, evidence: Evidence, facts: Facts) -> None:
+    case, row = evidence.take.case, row_of(evidence.take.case)
+    timelines = [told.data for told in evidence.moments("timeline", since) if told.data.get("origin") == SPOKEN]
+    moments = {entry["name"]: float(entry["at_ms"]) for entry in timelines[0]["moments"]} if timelines else None
+    words = said.words if row is not None and not case.echo else None
+    if words or case.floor:
+        last = said.voiced_last + AFTER
+        timed = moments if case.floor else None
+        facts.asked.append(Asked(said.what, said.first, last, words, row or "", waited_ms, timed))
+
+
 def _left_in_peace(said: Said, answer: list[Stretch], until: int, evidence: Evidence, facts: Facts) -> None:
-    """Nobody spoke over this answer."""
+    """Nobody spoke over this answer. One that was stopped by an order says nothing of what it would have been."""
+    if said.turn in evidence.take.stopped:
+        return
     case = evidence.take.case
     if case.echo or case.noise:
         judge_undisturbed("echo" if case.echo else "noise_all_the_time", answer, until, evidence, facts)
@@ -81,6 +104,7 @@ def _left_in_peace(said: Said, answer: list[Stretch], until: int, evidence: Evid
         answer = [stretch for stretch in answer if stretch[0] < until]
     for (_, last), (first, _) in pairwise(answer):
         facts.add("gap_in_answer_ms", ms(first - last))
+    judge_phrases(said.voiced_first, answer, until, evidence, facts)
     text = " ".join(evidence.agent_texts(said.voiced_first, until).values())
     if text and not evidence.moments("cut", said.voiced_first, until):
         facts.spoken.append(spoken(text, answer, whole=True))
@@ -107,7 +131,7 @@ def _interruption(said: Said, before: Said, until: int, evidence: Evidence, fact
     facts.say(f"silent {ms(end - onset):.0f} ms after the onset of {said.what!r}")
     if after := [first for first, _ in evidence.between(said.voiced_last, until) if first >= new]:
         facts.add("interruption_answered_ms", ms(after[0] - said.voiced_last))
-    if kept := _kept(said, before, evidence):
+    if kept := _kept(said, before, until, evidence):
         facts.spoken.append(spoken(kept, old, whole=False))
 
 
@@ -120,9 +144,9 @@ def _new_answer(said: Said, until: int, evidence: Evidence) -> float:
     return next((b for (_, a), (b, _) in pairs if said.voiced_last < b < until and b - a >= SILENCE), inf)
 
 
-def _kept(said: Said, before: Said, evidence: Evidence) -> str:
+def _kept(said: Said, before: Said, until: int, evidence: Evidence) -> str:
     """What the server keeps of the interrupted answer: told on request, or in a room as its last text."""
-    cut = {moment.item for moment in evidence.moments("cut", said.voiced_first)}
+    cut = {moment.item for moment in evidence.moments("cut", said.voiced_first, until)}
     if cut:
         kept = {moment.item: moment.text for moment in evidence.moments("history") if moment.item in cut}
     else:
@@ -131,6 +155,13 @@ def _kept(said: Said, before: Said, evidence: Evidence) -> str:
 
 
 # --- sound
+
+
+def _at_once(facts: Facts) -> Facts:
+    """Of several calls at once: their figures stand in rows of their own, and count in no other."""
+    kept = {f"at_once_{row}": facts.values[row] for row in AT_ONCE_ROWS if facts.values[row]}
+    counted = {"at_once_unanswered": [Count(sum(facts.chances["unanswered"]), len(facts.chances["unanswered"]))]}
+    return Facts(values=defaultdict(list, kept), counted=defaultdict(list, counted), sentences=facts.sentences)
 
 
 def _smoothness(take: Take, facts: Facts) -> None:

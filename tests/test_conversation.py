@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from loadtest.conversation import main, played
+from loadtest.facts import Evidence
 from loadtest.lines import Target
 from loadtest.recording import RATE_HZ
 from loadtest.repertoire import Clip
@@ -20,6 +22,7 @@ from loadtest.server import free_port
 from loadtest.take import Cue, Scene, SceneTurn, Take
 from loadtest.verdict import judge
 from loadtest.wav import read_speech, write_wav
+from loadtest.way import way_ms
 from tests.room_kit import TicketDesk
 from tests.scripted_server import ScriptedServer, tone
 from tests.stand_in import program
@@ -53,8 +56,9 @@ def words(tmp_path: Path) -> list[str]:
     write_wav(tmp_path / "tone.wav", tone(0.4))
     (tmp_path / "cases.yaml").write_text(SCRIPT)
     config = ROOT / "configs" / "local.yaml"  # a synthetic ASR would have to be spoken to by its own voice
+    (tmp_path / "transcripts.tsv").write_text("file\ttext\ntone.wav\ta tone\n")
     places = {"--cases": tmp_path / "cases.yaml", "--speech": tmp_path, "--out": tmp_path / "out", "--config": config}
-    return [str(word) for pair in places.items() for word in pair]
+    return ["--without-models", *(str(word) for pair in places.items() for word in pair)]
 
 
 async def test_a_conversation_over_the_socket(
@@ -73,6 +77,10 @@ async def test_a_conversation_over_the_socket(
     assert said["barge_in_ms"]["n"] == said["barge_in_told_ms"]["n"] == 1
     assert said["missed_barge_ins"] == {"happened": 0, "chances": 1}
     assert said["false_cut_ins"] == {"happened": 0, "chances": 3}
+    assert said["words_wrong"] == {"happened": 0, "chances": 6}
+    assert said["plain_words_wrong"] == {"happened": 6, "chances": 6}  # "kept" is all that it hears
+    assert said["late_phrases_of_long_answers"]["chances"] == 0
+    assert said["phrase_late_ms"]["max"] == 0
     assert said["history_unheard_words"]["max"] == said["history_missing_words"]["max"] == 0
     assert (said["cases"], said["failed"], said["transport"]) == (2, 0, "socket")
     out = tmp_path / "out"
@@ -96,6 +104,7 @@ async def test_a_transcriber_that_fails_costs_its_own_row_only(
         options = ("--url", server.url, "--transport", "socket", "--only", "stop", "--transcribe", "false")
         assert await asyncio.to_thread(main, [*words, *options]) == 0
     printed = capsys.readouterr().out
+    assert "[1/1, 0 s] stop" in printed
     assert "stop_1_heard_1.wav was not transcribed" in printed
     said = json.loads(printed.splitlines()[-1])
     assert (said["history_unheard_words"]["n"], said["barge_in_ms"]["n"]) == (0, 1)
@@ -107,6 +116,64 @@ async def test_a_server_of_somebody_else_is_asked_for_nothing_special(words: lis
         assert await asyncio.to_thread(main, [*words, *options]) == 0
         assert server.addressed == ["/v1/realtime?model=antiphon"]
         assert server.keys_shown == ["Bearer sesame"]
+
+
+class Many(ScriptedServer):
+    """Takes several calls at once, each by a server of its own."""
+
+    calls = 0
+    at_once = 0
+
+    async def _call(self, socket: Any) -> None:
+        self.calls += 1
+        self.at_once = max(self.at_once, self.calls)
+        await ScriptedServer(self.answer_s)._call(socket)
+        self.calls -= 1
+
+
+async def test_several_calls_at_once() -> None:
+    together = [replace(scene("three", calls=3), beside=number) for number in range(3)]
+    server = Many()
+    async with server.run():
+        takes = await played(Target("socket", server.url), together)
+    assert server.at_once == 3
+    assert [take.name for take in takes] == [f"three_1_caller_{number}" for number in (1, 2, 3)]
+    for take in takes:
+        assert list(judge(take).values) == ["at_once_voice_to_voice_ms", "at_once_phrase_late_ms"]
+
+
+async def test_what_follows_an_interruption_sounds_over_its_answer() -> None:
+    cues = [Cue("interruption", RATE_HZ // 5, Clip("a tone", tone(0.2))) for _ in range(2)]
+    async with Keeps(answer_s=0.9).run() as server:
+        (take,) = await played(Target("socket", server.url), [scene("again", *cues)])
+    facts = judge(take)
+    assert take.missed == []
+    assert facts.chances["missed_barge_ins"] == [False, False]
+    assert len(facts.values["interruption_answered_ms"]) == 2
+    for (begun, _), said in zip(Evidence(take).voice, take.said[1:], strict=False):
+        assert RATE_HZ // 7 <= said.first - begun < RATE_HZ  # after its own answer's first sound
+
+
+async def test_of_an_answer_that_is_stopped_by_an_order_the_rest_says_nothing() -> None:
+    made = scene("stopped")
+    async with Keeps(answer_s=9.0).run() as server:
+        line = Target("socket", server.url)
+        (take,) = await played(line, [replace(made, turns=(replace(made.turns[0], hear=RATE_HZ // 5),))])
+        assert server.kinds().count("conversation.item.truncate") == 1
+    assert len(take.agent) < 5 * RATE_HZ
+    facts = judge(take)
+    assert len(facts.values["voice_to_voice_ms"]) == 1
+    assert "phrase_late_ms" not in facts.values
+    assert facts.good
+
+
+async def test_the_way_to_a_server_is_known_over_its_socket_and_in_a_room_with_its_keys_only() -> None:
+    async with ScriptedServer().run() as server:
+        there_and_back_ms = await way_ms(Target("socket", server.url))
+        assert there_and_back_ms is not None
+        assert 0 < there_and_back_ms < 1000
+        assert await way_ms(Target("socket", server.url, foreign=True)) is None
+    assert await way_ms(Target("room", server.url)) is None
 
 
 def scene(name: str, *cues: Cue, **case: Any) -> Scene:

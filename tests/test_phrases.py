@@ -1,146 +1,89 @@
-import random
+"""Phrases that come late, over the socket and in a room, and pauses that are a voice's own."""
 
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from serve_app.conversation.phrases import LONGEST, Phrase, SpokenPhrases
+from loadtest.alone import EDGE_MS, add_late_phrases, voice_pauses
+from loadtest.facts import Boundary, Count, Facts
+from loadtest.moments import Moment
+from loadtest.recording import Gap
+from loadtest.take import Sound
+from loadtest.voiced import Pcm
+from tests.scripted_server import tone
+from tests.test_verdict import QUESTION, judged, moment, ms
 
-
-def phrases_of(text: str, *, step: int = 4) -> list[Phrase]:
-    """What comes out when the text arrives `step` characters at a time."""
-    phrases = SpokenPhrases()
-    ready = [phrase for first in range(0, len(text), step) for phrase in phrases.push(text[first : first + step])]
-    return ready + phrases.flush()
-
-
-def texts(text: str, *, step: int = 4) -> list[str]:
-    return [phrase.text for phrase in phrases_of(text, step=step)]
+BEGUN, DONE = moment(1300, "answer_begins"), moment(8000, "timeline", origin="caller_stopped", moments=[])
+ANSWER = [(1500, 2500), (2800, 4000), (4100, 5000), (5400, 6000), (6050, 7000)]
 
 
-PROSE = [
-    "The ",
-    "weather ",
-    "is ",
-    "3.5 ",
-    "km ",
-    "Dr. ",
-    "Smith ",
-    "e.g. ",
-    "e.g.",
-    "Yes! ",
-    "no, ",
-    "end.\n",
-    "你好。",
-]
-MARKS = ["1. ", "- ", "**", "*", "`", "```", "[", "(", "<b> ", "…", "# ", "\n", "😀 ", "| a | b |\n"]
-WHOLE = [
-    "`x y` ",
-    "```\ncode. here\n```\n",
-    "[a link](https://x.org/a b) ",
-    "https://example.com/a.b ",
-    "10 - 20 ",
-    "x" * 130,
-]
-ANSWER = st.lists(st.sampled_from([*PROSE, *MARKS, *WHOLE]), max_size=60).map("".join)
+def phrases(*told_at: int) -> list[Moment]:
+    texts = ["One, ", "two, ", "three ", "four. ", "five."]
+    return [moment(at, "agent_text", "".join(texts[: n + 1]), "a0") for n, at in enumerate(told_at)]
 
 
-@given(ANSWER | st.text(max_size=400), st.integers(1, 40))
-def test_the_phrases_joined_are_the_text(text: str, step: int) -> None:
-    assert "".join(texts(text, step=step)) == text
+def socket(*gaps: tuple[int, int]) -> Sound:
+    return Sound(gaps=tuple(Gap("a0", ms(at), ms(length)) for at, length in gaps))
 
 
-@given(ANSWER | st.text(max_size=400), st.integers(1, 40))
-def test_only_the_last_phrase_may_have_nothing_to_say(text: str, step: int) -> None:
-    phrases = phrases_of(text, step=step)
-    assert all(phrase.spoken for phrase in phrases[:-1])
-    assert [phrase.first for phrase in phrases] == [True, *[False] * (len(phrases) - 1)][: len(phrases)]
+def late(told: list[Moment], sound: Sound) -> Facts:
+    return judged([QUESTION], ANSWER, [BEGUN, DONE, *told], sound)
 
 
-WORDS = st.lists(st.text(alphabet="abcdefghijklmnopqrstuvwxyz.,!", min_size=1, max_size=20), max_size=80)
+def test_over_the_socket_the_silence_before_a_phrase_is_what_its_sound_was_late() -> None:
+    facts = late(phrases(1400, 2400, 3900, 4900, 5900), socket((2800, 250), (5400, 30), (5500, 30)))
+    assert facts.values["phrase_late_ms"] == [0, 250, 0, 60, 0]
+    assert sum(count.happened for count in facts.counted["late_phrases_of_long_answers"]) == 2
+    assert len(facts.counted["late_phrases_of_long_answers"]) == 5
+    assert facts.boundaries == []
 
 
-@given(WORDS.map(" ".join), st.integers(1, 40))
-def test_no_phrase_of_words_is_longer_than_eight_seconds(text: str, step: int) -> None:
-    assert all(len(phrase.spoken) <= LONGEST for phrase in phrases_of(text, step=step))
+def test_a_short_answer_is_timed_and_does_not_count_as_a_long_one() -> None:
+    facts = late(phrases(1400, 2400), socket((2800, 250)))
+    assert facts.values["phrase_late_ms"] == [0, 250]
+    assert "late_phrases_of_long_answers" not in facts.counted
 
 
-@given(WORDS.map(" ".join), st.integers(1, 40))
-def test_no_word_is_cut(text: str, step: int) -> None:
-    assert [word for phrase in texts(text, step=step) for word in phrase.split()] == text.split()
+def test_another_answers_gap_is_none_of_this_one() -> None:
+    facts = late(phrases(1400, 2400), Sound(gaps=(Gap("a1", ms(2800), ms(250)),)))
+    assert facts.values["phrase_late_ms"] == [0, 0]
 
 
-@pytest.mark.parametrize(
-    ("text", "first"),
-    [
-        ("Sure, I can help with that.", "Sure, "),
-        ("Yes! It is.", "Yes! "),
-        ("The weather today is quite nice.", "The weather today "),
-        ("It costs $3.50 a piece.", "It costs $3.50 a "),
-        ("About 3.5 km from here, straight on.", "About 3.5 km "),
-        ("Ask Dr. Smith about it.", "Ask Dr. Smith "),
-        ("Fruit, e.g. apples.", "Fruit, "),
-        ("Take fruit e.g. apples.", "Take fruit e.g. apples."),
-        ("1. Wash the rice.", "1. Wash the "),
-        (
-            "See [the whole documentation](https://x.org/a b) first.",
-            "See [the whole documentation](https://x.org/a b) ",
-        ),
-        ("Run `make all the things` first.", "Run `make all the things` "),
-        ("# Rice\nWash it.", "# Rice\n"),
-        ("😀 Hello there!", "😀 Hello there!"),
-        ("On November 21, 2026, it rains.", "On November 21, 2026, it "),
-        ("你好。今天天气很好。", "你好。"),
-    ],
-)
-@pytest.mark.parametrize("step", [1, 3, 1000])
-def test_the_first_phrase_is_short(text: str, first: str, step: int) -> None:
-    assert texts(text, step=step)[0] == first
+@pytest.mark.parametrize("spoiled", [[moment(3000, "hears_voice")], [moment(2600, "agent_text", "Other", "a1")]])
+def test_an_answer_that_may_have_paused_by_itself_is_not_looked_at(spoiled: list[Moment]) -> None:
+    facts = late([*phrases(1400, 2400), *spoiled], socket((2800, 250)))
+    assert "phrase_late_ms" not in facts.values
 
 
-def test_the_first_phrase_comes_with_the_beginning_of_the_fourth_word() -> None:
-    phrases = SpokenPhrases()
-    assert [phrases.push(token) for token in ("The", " weather", " today")] == [[], [], []]
-    assert phrases.push(" is") == [Phrase("The weather today ", "The weather today", first=True)]
-
-
-def test_how_many_words_the_first_phrase_has_can_be_chosen() -> None:
-    assert SpokenPhrases(first_words=5).push("one two three four five six")[0].text == "one two three four five "
-
-
-def test_later_phrases_are_sentences() -> None:
-    text = "Well, yes. It is warm. Mr. Smith paid 3.5 dollars, i.e. not much. Really?"
-    assert texts(text)[1:] == ["yes. ", "It is warm. ", "Mr. Smith paid 3.5 dollars, i.e. not much. ", "Really?"]
-
-
-def test_a_long_sentence_is_cut_where_one_would_breathe() -> None:
-    text = "Oh, if you go down this long road to the very end of it, then turn left and walk on, you are there."
-    assert texts(text)[1:] == [
-        "if you go down this long road to the very end of it, ",
-        "then turn left and walk on, you are there.",
+def test_in_a_room_each_place_where_a_phrase_was_told_has_its_silence() -> None:
+    facts = late(phrases(1400, 2600, 3950, 5300, 6500), Sound())
+    assert [(place.text, round(place.silence_ms)) for place in facts.boundaries] == [
+        ("One, ", 300),
+        ("two, ", 100),
+        ("three ", 400),  # told while the agent was silent already: it came late
+        ("four. ", 0),  # no silence near
     ]
+    assert all(place.long for place in facts.boundaries)
 
 
-def test_code_is_one_phrase_and_is_not_read_out() -> None:
-    text = "Like this:\n```py\nx = 1\n\ny = 2  # two. three\n```\nThat is all."
-    assert [phrase.spoken for phrase in phrases_of(text)] == ["Like this:", "Code omitted.", "That is all."]
+def test_in_a_room_a_silence_that_comes_later_is_the_voices_own() -> None:
+    facts = late(phrases(1400, 3000), Sound())
+    assert [place.silence_ms for place in facts.boundaries] == [0]
 
 
-def test_marks_of_markdown_are_known_across_phrases() -> None:
-    text = "Well then: - no list - here\n- but one\n- here\n"
-    spoken = [phrase.spoken for phrase in phrases_of(text)]
-    assert spoken[0] == "Well then:"
-    assert spoken[-2:] == ["but one.", "here."]
+def said(text: str) -> Pcm:
+    """In a voice that leaves 30 ms before a phrase, and 120 ms after a comma."""
+    after_ms = 120 if text.endswith(",") else 20
+    pieces = [np.zeros(ms(EDGE_MS + 30), np.int16), tone(0.5), np.zeros(ms(EDGE_MS + after_ms), np.int16)]
+    return np.concatenate(pieces)
 
 
-def test_nothing_is_no_phrase() -> None:
-    assert SpokenPhrases().flush() == []
+def test_a_voices_own_pause_follows_from_the_sign_before_it() -> None:
+    boundaries = [Boundary("One, ", 300, True), Boundary("two ", 90, True), Boundary("three", 90, True)]
+    assert voice_pauses(boundaries, said) == {",": pytest.approx(150, abs=2), "": pytest.approx(50, abs=2)}
 
 
-def test_a_long_answer_is_cut_as_it_comes() -> None:
-    words = random.Random(1).choices(["some", "words,", "and", "more.", "of", "them"], k=2000)
-    phrases = SpokenPhrases()
-    waiting = 0
-    for word in words:
-        waiting += len(word) + 1 - sum(len(phrase.text) for phrase in phrases.push(f" {word}"))
-        assert waiting <= LONGEST + 8
+def test_only_what_is_longer_than_meant_was_late() -> None:
+    facts = Facts(boundaries=[Boundary("One, ", 300, True), Boundary("two, ", 100, False)])
+    add_late_phrases([facts], said)
+    assert facts.values["phrase_late_ms"] == pytest.approx([150, 0], abs=2)
+    assert facts.counted["late_phrases_of_long_answers"] == [Count(1, 1)]

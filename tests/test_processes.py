@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from loadtest.processes import NOTHING, by_id, ingress_processes, server_processes, usage
+from loadtest.processes import NOTHING, by_id, ingress_processes, replica_processes, server_processes, usage
 from loadtest.server import free_port
 
 WORKER = """
@@ -82,6 +82,7 @@ def test_the_ingress_of_one_server_is_not_that_of_another() -> None:
     with running(SYSTEM, "127.0.0.1") as (_, one), running(SYSTEM, "127.0.0.1") as (_, two):
         for port, _, replica in (one, two):
             assert [process.pid for process in ingress_processes(f"http://127.0.0.1:{port}")] == [int(replica)]
+            assert [*replica_processes(f"http://127.0.0.1:{port}")] == ["antiphon:asr", "antiphon:ingress"]
     assert ingress_processes(f"http://127.0.0.1:{free_port()}") == []
 
 

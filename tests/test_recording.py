@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadtest.recording import Cut, Player, Recording, Track
+from loadtest.recording import Cut, Gap, Player, Recording, Track
 from loadtest.voiced import Pcm, voiced_span
 from loadtest.wav import BadRecording, read_speech, write_wav
 
@@ -92,6 +92,17 @@ def test_audio_that_comes_early_waits_for_its_turn() -> None:
     assert player.receive(9000, "b", tone(100)) == 9000  # it had run dry
     assert np.array_equal(track.read(1000, 1000 + 4800), np.concatenate((tone(100), tone(100))))
     assert not track.read(1000 + 4800, 9000).any()
+
+
+def test_where_an_answer_ran_dry_is_known_and_where_one_follows_another_is_none() -> None:
+    player = Player(Track())
+    player.receive(1000, "a", tone(100))
+    player.receive(1500, "a", tone(100))  # early
+    player.receive(9000, "a", tone(100))
+    player.receive(99_000, "b", tone(100))
+    player.stop(99_100)
+    player.receive(199_000, "b", tone(100))  # it was stopped, and did not run dry
+    assert list(player.gaps) == [Gap("a", 9000, 9000 - 5800)]
 
 
 def test_stopping_tells_how_much_of_each_item_was_heard() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from loadtest.recording import RATE_HZ
 from loadtest.repertoire import MADE, Clip, Repertoire, joined
-from loadtest.scenes import Scenes
+from loadtest.scenes import Scenes, below
 from loadtest.script import BadScript, Part, Script
 from loadtest.voiced import Pcm, voiced_stretches
 from loadtest.wav import write_wav
@@ -62,6 +62,7 @@ def test_what_is_made_is_as_long_as_wanted_loud_and_the_same_for_the_same_seed(n
 def recordings(tmp_path: Path) -> Path:
     for number in range(3):
         write_wav(tmp_path / f"{number}.wav", tone(0.2 + number / 10))
+    (tmp_path / "transcripts.tsv").write_text("file\ttext\n0.wav\tnothing\n1.wav\tmuch\n")
     return tmp_path
 
 
@@ -69,6 +70,9 @@ def test_recordings_levels_and_what_is_not_there(recordings: Path) -> None:
     repertoire, rng = Repertoire(recordings, LOCAL), np.random.default_rng(1)
     takes = [repertoire.clip([Part(sentence=3)], rng, repeat).what for repeat in range(2)]
     assert takes == ["2.wav", "0.wav"]
+    two = [Part(sentence=1), Part(pause_ms=(9, 9)), Part(file="1.wav", level_db=-30)]
+    assert repertoire.clip(two, rng).words == "nothing much"
+    assert repertoire.clip([*two, Part(sentence=3)], rng).words is None
     assert level_db(repertoire.clip([Part(file="1.wav", level_db=-40)], rng).pcm) == pytest.approx(-40, abs=0.2)
     instead = Part(file="nothing.wav", otherwise=(Part(make="cough", seconds=0.3),))
     assert repertoire.clip([instead], rng).what == "cough"
@@ -81,7 +85,7 @@ def test_recordings_levels_and_what_is_not_there(recordings: Path) -> None:
 def test_to_who_hears_only_tones_nothing_that_people_recorded_is_said(recordings: Path) -> None:
     repertoire, rng = Repertoire(recordings, DEMO), np.random.default_rng(1)
     clip = repertoire.clip([Part(file="1.wav", otherwise=(Part(text="hello"),))], rng)
-    assert clip.what == "hello"
+    assert (clip.what, clip.words) == ("hello", "hello")
     with pytest.raises(BadScript, match="hears only tones: give it an `otherwise`"):
         repertoire.clip([Part(file="1.wav")], rng)
     assert voiced_stretches(clip.pcm, RATE_HZ)
@@ -102,3 +106,17 @@ def test_the_same_seed_makes_the_same_scenes_whichever_are_chosen(recordings: Pa
     assert both[1].bed is not None
     assert mine.cues[0].after != both[3].turns[0].cues[0].after
     assert (mine.clip.what, both[3].turns[0].clip.what) == ("0.wav", "1.wav")
+
+
+def test_a_size_says_how_often_and_calls_at_once_say_other_sentences(recordings: Path) -> None:
+    case = {"turns": [{"say": {"sentence": 1}}]}
+    cases = [{"name": "a", **case, "times": {"full": 2}}, {"name": "b", **case, "calls": 2}]
+    made = Scenes(Script.model_validate({"cases": cases}).cases, 1, 7, "full").made(Repertoire(recordings, LOCAL))
+    said = [(scene.case.name, scene.repeat, scene.beside, scene.turns[0].clip.what) for scene in made]
+    assert said == [("a", 0, 0, "0.wav"), ("b", 0, 0, "0.wav"), ("b", 0, 1, "1.wav"), ("a", 1, 0, "1.wav")]
+
+
+def test_noise_lies_so_far_below_the_voice() -> None:
+    bed = MADE["pink_noise"](2.0, np.random.default_rng(1))
+    clip = spoken("a", 0.5)
+    assert level_db(clip.trimmed().pcm) - level_db(below(bed, [clip], 10)) == pytest.approx(10, abs=0.1)

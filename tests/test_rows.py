@@ -2,8 +2,8 @@
 
 import pytest
 
-from loadtest.facts import Facts, Spoken
-from loadtest.rows import COUNTS, FIGURES, Count, as_message, gathered, rows_of, table, words_off
+from loadtest.facts import Count, Facts, Spoken
+from loadtest.rows import COUNTS, FIGURES, as_message, gathered, rows_of, table, words_off
 
 
 def test_every_row_is_there_and_the_table_shows_those_with_something_in_them() -> None:

@@ -20,12 +20,25 @@ def test_the_shipped_cases_are_of_every_kind() -> None:
         "backchannel",
         "noise",
     }
-    assert sorted(case.echo.delay_ms for case in cases if case.echo) == [80, 250]
+    assert sorted(case.echo.delay_ms for case in cases if case.echo) == [80, 160, 250]
     assert any(case.noise for case in cases)
     assert all(case.about for case in cases)
     pauses = [part.pause_ms for case in cases for turn in case.turns for part in turn.say if part.pause_ms]
-    assert (300, 300) in pauses
-    assert (900, 900) in pauses
+    assert min(least for least, _ in pauses) == 300
+    assert max(most for _, most in pauses) == 900
+
+
+def test_a_full_run_has_enough_of_everything() -> None:
+    cases = [case for case in read_script(OWN_CASES).cases for _ in range(case.times.full)]
+    in_peace = [turn for case in cases if case.calls == 1 and not case.echo and not case.noise for turn in case.turns]
+    over = [over for case in cases for turn in case.turns for over in turn.over]
+    echoes = [turn for case in cases if case.echo for turn in case.turns if not turn.over]
+    assert sum(case.floor * len(case.turns) for case in cases) >= 30
+    assert sum(any(part.pause_ms or part.file for part in turn.say) for turn in in_peace) >= 40
+    assert sum(each.kind == "interruption" for each in over) >= 40
+    assert sum(each.kind != "interruption" for each in over) + len(echoes) >= 60
+    assert {each.called for each in over} >= {"cough", "music", "mhm", "yeah", "right"}
+    assert max(case.calls for case in cases) == 3
 
 
 def test_one_sound_is_a_list_of_one_and_a_string_is_words(tmp_path: Path) -> None:
@@ -64,6 +77,12 @@ def test_one_sound_is_a_list_of_one_and_a_string_is_words(tmp_path: Path) -> Non
             "case a, turns[0].over[0].kind: Input should be 'interruption', 'backchannel' or 'noise'; here is 'hm'",
         ),
         ("cases: [{name: a, echo: {delay_ms: 80}, turns: [{say: hi}]}]", "case a, echo.level_db: this is missing"),
+        ("cases: [{name: a, noise_below_db: 10, turns: [{say: x}]}]", "case a: `noise_below_db` belongs to a `noise`"),
+        ("cases: [{name: a, times: {full: 0}, turns: [{say: x}]}]", "case a, times.full: "),
+        (
+            "cases: [{name: a, times: {ful: 3}, turns: [{say: x}]}]",
+            "times.ful: there is no such word here; there are",
+        ),
         ("cases: [{name: a, turns: [{say: x}]}, {name: a, turns: [{say: x}]}]", "two cases have the name a"),
     ],
 )

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadtest.facts import Facts
+from loadtest.facts import Count, Facts
 from loadtest.moments import Kind, Moment
 from loadtest.recording import RATE_HZ
 from loadtest.script import Case
@@ -39,14 +39,17 @@ def judged(
     agent: list[Span],
     moments: list[Moment] | None = None,
     sound: Sound | None = None,
+    words: str | None = None,
+    called: str = "",
     **case: Any,
 ) -> Facts:
-    """`said`: role, first and last ms."""
+    """`said`: role, first and last ms. `words` of each turn, `called` of every sound."""
     turns = [number for number, (role, _, _) in enumerate(said) if role == "turn"]
     take = Take(Case.model_validate({"name": "case", "turns": [{"say": "x"}], **case}), 0)
     for number, (role, first, last) in enumerate(said):
         turn = sum(at <= number for at in turns) - 1
-        take.said.append(Said(role, f"{role} {number}", turn, ms(first), ms(first), ms(last)))
+        span = (ms(first), ms(first), ms(last))
+        take.said.append(Said(role, f"{role} {number}", turn, *span, words if role == "turn" else None, called))
     take.agent = side(12_000, *agent)
     take.moments = sorted(moments or [], key=lambda moment: moment.at)
     take.sound = sound or Sound()
@@ -244,20 +247,30 @@ def test_first_words_and_words_taken_back() -> None:
     ]
     facts = judged([("turn", 100, 1000)], [(1500, 2000)], moments)
     assert facts.values["first_partial_ms"] == pytest.approx([300], abs=1)
-    assert facts.values["words_taken_back"] == [2]
+    assert facts.counted["words_taken_back"] == [Count(2, 4)]
     assert facts.values["transcript_told_ms"] == pytest.approx([300], abs=1)
 
 
 @pytest.mark.parametrize(
-    ("texts", "taken"),
-    [(["a b", "a b c"], 0), (["a b c", "a"], 2), (["a b", "x b"], 2), (["a", "b", "a b"], 2), ([], 0)],
+    ("texts", "taken", "told"),
+    [(["a b", "a b c"], 0, 3), (["a b c", "a"], 2, 3), (["a b", "x b"], 2, 4), (["a", "b", "a b"], 2, 4), ([], 0, 0)],
 )
-def test_words_taken_back(texts: list[str], taken: int) -> None:
-    assert words_taken_back([moment(0, "partial", text, "q") for text in texts]) == taken
+def test_words_taken_back(texts: list[str], taken: int, told: int) -> None:
+    assert words_taken_back([moment(0, "partial", text, "q") for text in texts]) == Count(taken, told)
+
+
+def test_only_what_was_told_as_stable_can_be_taken_back() -> None:
+    told = [
+        Moment(0, "partial", "a b c", "q", stable=1),
+        Moment(0, "partial", "a x y", "q", stable=3),
+        Moment(0, "partial", "a x", "q", stable=0),  # nothing is said, and what was told as stable is still there
+        Moment(0, "final", "a y z", "q"),
+    ]
+    assert words_taken_back(told) == Count(1, 2)
 
 
 def test_items_do_not_take_back_each_others_words() -> None:
-    assert words_taken_back([moment(0, "partial", "a b", "q0"), moment(0, "partial", "c", "q1")]) == 0
+    assert words_taken_back([moment(0, "partial", "a b", "q0"), moment(0, "partial", "c", "q1")]) == Count(0, 3)
 
 
 def test_the_servers_own_word() -> None:
@@ -282,3 +295,87 @@ def test_how_the_sound_came() -> None:
     assert facts.values["frame_late_ms"] == [1, 2]
     assert facts.values["frame_step_ms"] == [3]
     assert facts.values["concealed_ms"] == [40]
+
+
+# --- what is looked at after the calls, and calls at once
+
+
+def told_and_timed() -> list[Moment]:
+    stamped = [{"name": "turn_judged", "at_ms": 300, "speculative": False}]
+    return [
+        BEGUN,
+        moment(1250, "final", "the cat sat", "q"),
+        moment(4000, "timeline", origin="caller_stopped", moments=stamped),
+    ]
+
+
+def test_a_turn_with_known_words_counts_those_that_were_not_understood() -> None:
+    facts = judged([QUESTION], [(1500, 2500)], told_and_timed(), words="the cat sat down")
+    assert facts.counted["words_wrong"] == [Count(1, 4)]
+    assert [(asked.words, asked.row, asked.moments) for asked in facts.asked] == [("the cat sat down", "", None)]
+    noisy = judged([QUESTION], [(1500, 2500)], told_and_timed(), words="a", noise=NOISE, noise_below_db=10)
+    assert noisy.counted["words_wrong_in_noise"] == [Count(3, 1)]
+    assert [asked.row for asked in noisy.asked] == ["_in_noise"]
+
+
+NOISE = {"make": "pink_noise"}
+
+
+@pytest.mark.parametrize("case", [{"noise": NOISE}, {"echo": ECHO}])
+def test_words_in_a_noise_of_no_stated_level_count_nowhere(case: dict[str, Any]) -> None:
+    facts = judged([QUESTION], [(1500, 2500)], told_and_timed(), words="the cat", **case)
+    assert not {"words_wrong", "words_wrong_in_noise"} & facts.counted.keys()
+    assert facts.asked == []
+
+
+def test_a_turn_with_a_floor_keeps_its_own_timeline() -> None:
+    facts = judged([QUESTION], [(1500, 2500)], told_and_timed(), floor=True)
+    (asked,) = facts.asked
+    assert asked.moments == {"turn_judged": 300}
+    assert asked.voice_to_voice_ms == pytest.approx(500, abs=2)
+    assert (asked.first, asked.last) == (0, ms(1200))
+
+
+def test_a_sound_with_a_name_has_a_row_of_its_own() -> None:
+    facts = judged([QUESTION, COUGH], [(1500, 3200)], [BEGUN, NOTICED, CANCELLED], called="cough")
+    assert facts.chances["false_barge_ins_cough"] == [True]
+    assert "false_barge_ins_noise" not in facts.chances
+
+
+def test_of_interruptions_in_a_row_each_keeps_its_own_answer() -> None:
+    words = [
+        moment(1400, "agent_text", "one two three", "a0"),
+        moment(3100, "cut", item="a0"),
+        moment(4100, "agent_text", "four five", "a1"),
+        moment(5100, "cut", item="a1"),
+        moment(9000, "history", "one", "a0"),
+        moment(9000, "history", "four", "a1"),
+    ]
+    again: tuple[Role, int, int] = ("interruption", 5000, 5400)
+    facts = judged(
+        [QUESTION, STOP, again],
+        [(1500, 3090), (4200, 5150), (6500, 7000)],
+        [*TOLD, *words, moment(6200, "answer_begins")],
+    )
+    assert [kept.text for kept in facts.spoken] == ["one", "four"]
+    assert facts.chances["missed_barge_ins"] == [False, False]
+
+
+def test_when_the_server_paused_and_when_it_knew_of_an_interruption() -> None:
+    at = {"interruption_started": 1000, "playout_paused": 1070, "playout_stopped": 1300}
+    moments = [{"name": name, "at_ms": ms, "speculative": False} for name, ms in at.items()]
+    facts = judged([QUESTION, STOP], [(1500, 3250)], [*TOLD, moment(5000, "timeline", moments=moments)])
+    assert (facts.values["server_pause_ms"], facts.values["server_stop_ms"]) == ([70], [300])
+
+
+def test_of_calls_at_once_all_stands_in_rows_of_their_own() -> None:
+    facts = judged([QUESTION, ("turn", 5000, 6000)], [(1500, 2500)], sound=Sound((1.0,), (2.0,), 3.0), calls=3)
+    assert {name: len(values) for name, values in facts.values.items()} == {
+        "at_once_voice_to_voice_ms": 1,
+        "at_once_frame_late_ms": 1,
+        "at_once_frame_step_ms": 1,
+        "at_once_concealed_ms": 1,
+    }
+    assert facts.counted["at_once_unanswered"] == [Count(1, 2)]
+    assert facts.chances == {}
+    assert any("no answer to" in sentence for sentence in facts.sentences)
