@@ -2,9 +2,9 @@
 
 The page is opened anew, as by somebody who was never there, after every few calls. Its first call begins as soon as the
 button can be pressed; it starts the page's sound, and stands apart from the later ones, each of which follows the end
-of the one before. Times are the page's own, in ms since the press: `sound` it can play, `ticket` it has one, `room` it
-is connected to the LiveKit server, `heard` somebody listens to its microphone, `agent` it has the agent's track,
-`connected` it says so, and both sides hear each other.
+of the one before. Times are the page's own, in ms since the press: `sound` it can play, `microphone` it has one,
+`ticket` it may enter a room, `room` it is connected to the LiveKit server, `agent` it has the agent's track, `heard`
+somebody listens to its microphone, `connected` it says that both sides hear each other.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ CALLS_A_PAGE = 5  # after its first
 LIMIT_MS = 30_000.0
 READY = "window.antiphon !== undefined"
 CONNECTED = "['open', 'failed', 'full'].includes(antiphon.connection)"
-STEPS = ("sound", "ticket", "room", "heard", "agent")
+STEPS = ("sound", "microphone", "ticket", "room", "agent", "heard")
 
 
 async def measure(target: Target, number: int) -> Findings:

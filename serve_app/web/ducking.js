@@ -1,8 +1,9 @@
 // Makes the agent softer at the caller's first sound, long before the server has heard it and can say what it was.
 //
 // The agent's own echo must not do it. The browser removes most of it; how much of what is played still comes back is
-// learnt here (`echo`, a ratio of levels), and only what is clearly louder than that is the caller. A sound over which
-// the server lets the agent speak on is no caller either: it ducks once, and its level is learnt.
+// learnt here (`echo`, a ratio of levels), and only what is clearly louder than that is the caller. It is learnt a moment
+// late, from what did not turn into a voice: else a voice that swells would be learnt. A sound over which the server lets
+// the agent speak on is no caller either: it ducks once, and its level is learnt.
 import { Background } from "./background.js";
 
 const WINDOW_MS = 8; // holds two periods of the deepest voice's first overtone
@@ -24,7 +25,8 @@ export class Ducker {
     this.fall = (1 - DUCKED) / ((rateHz * FALL_MS) / 1000);
     this.rise = (1 - DUCKED) / ((rateHz * RISE_MS) / 1000);
     this.forgetting = 0.5 ** (WINDOW_MS / ECHO_FORGOTTEN_MS);
-    this.lately = new Float32Array(Math.ceil(ECHO_MS / WINDOW_MS)); // a ring: levels of what was played
+    this.lately = new Float32Array(Math.ceil(ECHO_MS / WINDOW_MS)); // a ring: levels of what was played, and
+    this.ratios = new Float32Array(this.lately.length); // of what was heard, to the loudest of those; to be learnt
     this.windows = 0;
     this.gain = 1;
     this.held = false; // the server has silenced the agent, and is judging
@@ -34,6 +36,7 @@ export class Ducker {
   /** Another microphone. `cancelled`: the browser removes the echo. */
   listen(cancelled) {
     this.echo = cancelled ? FIRST_GUESS.cancelled : FIRST_GUESS.open;
+    this.ratios.fill(0);
     this.background = new Background(WINDOW_MS);
     this.loudWindows = 0; // in a row
     this.quietWindows = Infinity; // since the last loud one
@@ -65,14 +68,22 @@ export class Ducker {
 
   _window() {
     const heard = Math.sqrt(this.heardSquares / this.samples);
-    this.lately[this.windows++ % this.lately.length] = Math.sqrt(this.playedSquares / this.samples);
+    const place = this.windows++ % this.lately.length;
+    this.lately[place] = Math.sqrt(this.playedSquares / this.samples);
     this._clear();
     const loudest = this.lately.reduce((most, level) => Math.max(most, level), 0);
     const sounding = loudest > AUDIBLE;
     const standsOut = this.background.voiced(heard) && heard > loudest * this.echo * ABOVE_ECHO;
     this._follow(standsOut);
-    if (sounding && (this.spent || !standsOut)) this.echo = Math.max(heard / loudest, this.echo * this.forgetting);
+    if (sounding) this._learn(place, this.spent || !standsOut ? heard / loudest : 0);
     this._decide(sounding);
+  }
+
+  /** `place`: of the ring, where the oldest ratio makes room for this one. */
+  _learn(place, ratio) {
+    if (this.voiced && !this.spent) this.ratios.fill(0);
+    this.echo = Math.max(this.ratios[place], this.echo * this.forgetting);
+    this.ratios[place] = ratio;
   }
 
   _follow(standsOut) {

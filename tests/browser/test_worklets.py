@@ -132,10 +132,10 @@ def during(gains: Gains, first_s: float, last_s: float) -> Gains:
 
 @pytest.mark.parametrize("rate_hz", RATES_HZ)
 def test_the_callers_voice_makes_the_agent_softer_at_once_and_for_as_long(page: Page, rate_hz: int) -> None:
-    seen = ducked(page, seconds=2, rate_hz=rate_hz, voices=[[1.0, 1.4, 0.1]])
+    seen = ducked(page, seconds=2, rate_hz=rate_hz, voices=[[1.003, 1.4, 0.1, 0.01]])
     heard = np.array(seen["gainsDb"])
     assert during(heard, 0, 1.0) == FULL
-    assert during(heard, 1.05, 1.4) == SOFT
+    assert during(heard, 1.055, 1.4) == SOFT
     back = during(heard, 1.4, 1.9)
     assert (np.diff(back) > -0.1).all()
     assert 0.1 <= STEP_S * np.count_nonzero((back > -11.5) & (back < -0.5)) <= 0.16
@@ -155,24 +155,28 @@ def test_an_echo_that_is_not_removed_is_learnt_after_one_mistake(page: Page) -> 
 
 
 def test_a_voice_is_found_over_an_echo(page: Page) -> None:
-    heard = gains(page, seconds=4, cancelled=False, echo=0.2, voices=[[3.0, 3.5, 0.4]])
+    heard = gains(page, seconds=4, cancelled=False, echo=0.2, voices=[[3.0, 3.5, 0.4, 0.01]])
     assert during(heard, 0, 3.0) == FULL
     assert during(heard, 3.05, 3.5) == SOFT
 
 
+def test_a_voice_that_swells_is_found(page: Page) -> None:
+    assert during(gains(page, voices=[[1.0, 2.5, 0.1, 1.0]]), 1.5, 2.5).min() == SOFT
+
+
 def test_a_click_is_no_voice(page: Page) -> None:
-    assert gains(page, seconds=2, voices=[[1.0, 1.01, 0.5]]) == FULL
+    assert gains(page, seconds=2, voices=[[1.0, 1.01, 0.5, 0.001]]) == FULL
 
 
 def test_what_the_server_takes_for_nothing_is_not_waited_for(page: Page) -> None:
-    heard = gains(page, seconds=3, voices=[[1.0, 3.0, 0.1]])
+    heard = gains(page, seconds=3, voices=[[1.0, 3.0, 0.1, 0.01]])
     assert during(heard, 1.05, 1.6) == SOFT
     assert during(heard, 1.85, 3) == FULL
 
 
 def test_the_servers_word_counts_more_than_the_sound(page: Page) -> None:
     held, known = ({"type": "hold", "on": on} for on in (True, False))
-    heard = gains(page, seconds=3, voices=[[1.0, 3.0, 0.1]], orders=[[1.1, held], [2.0, known]])
+    heard = gains(page, seconds=3, voices=[[1.0, 3.0, 0.1, 0.01]], orders=[[1.1, held], [2.0, known]])
     assert during(heard, 1.05, 2.0) == SOFT
     assert during(heard, 2.18, 3) == FULL
 

@@ -144,7 +144,7 @@ async function gated({ orders, rateHz }) {
 }
 
 /** The agent's sound through the output, loud and soft four times a second as speech is, while the microphone hears the
- * caller in `voices` ([fromS, toS, level]) and the agent's own echo (`echo`: a ratio, 100 ms later). `orders`: [seconds,
+ * caller in `voices` ([fromS, toS, level, riseS]) and the agent's own echo (`echo`: a ratio, 100 ms later). `orders`: [seconds,
  * message]. {gainsDb: of every 5 ms, steepest: the greatest difference between two samples}. */
 async function ducked({ seconds, rateHz, cancelled, voices = [], echo = 0, orders = [] }) {
   const context = new OfflineAudioContext(2, seconds * rateHz, rateHz);
@@ -164,7 +164,9 @@ async function ducked({ seconds, rateHz, cancelled, voices = [], echo = 0, order
   syllables.connect(agent.gain);
   play(500, agent);
   const caller = new GainNode(context, { gain: 0 });
-  for (const [fromS, toS, level] of voices) caller.gain.setValueAtTime(level, fromS).setValueAtTime(0, toS);
+  for (const [fromS, toS, level, riseS] of voices) {
+    caller.gain.setValueAtTime(0, fromS).linearRampToValueAtTime(level, fromS + riseS).setValueAtTime(0, toS);
+  }
   play(300, caller);
   caller.connect(microphone);
   agent.connect(new DelayNode(context, { delayTime: 0.1 })).connect(new GainNode(context, { gain: echo })).connect(microphone);
