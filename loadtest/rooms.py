@@ -1,6 +1,6 @@
 """Benchmarks of LiveKit rooms, from the caller's side.
 
-python -m loadtest.rooms {join,round_trip,calls,churn,stop} [-n N] [--url URL | --config CONFIG] [--out reports/]
+python -m loadtest.rooms {join,page,round_trip,calls,churn,stop} [-n N] [--url URL | --config CONFIG] [--out reports/]
 
 Prints a table with p50, p90, p95, max and n, saves JSON and a picture, and ends with one line of JSON. Without --url a
 server is started for the run, with a LiveKit server whose keys are known. With --url, where those keys are needed, they
@@ -27,6 +27,7 @@ from loadtest.wire import CallFailed
 
 BENCHMARKS = {
     "join": ("from connecting to the agent's track, by both ways into a room", 20),
+    "page": ("from the button of the page to connected, in Chromium; a page's first call apart", 20),
     "round_trip": ("the agent's echo beside that of a bare client; with --url it needs call.allow_loopback there", 48),
     "calls": ("many calls at once: turns, smoothness, and what a call costs", 8),
     "churn": ("calls in a row: what stays behind in the process that hosts them", 30),

@@ -9,12 +9,12 @@ export const WAYS = { room: RoomTransport, socket: SocketTransport };
 const BACKLOG_PACKETS = 150; // 3 s spoken while a way is sought are kept; beyond, the oldest are dropped
 const MEASURE_MS = 1000;
 const OVER = ["closed", "full", "failed"];
-const TOLD_BY_WAYS = ["change", "timeline", "problem"];
+const TOLD_BY_WAYS = ["change", "timeline", "held", "cut", "problem"];
 
 export class Call extends EventTarget {
   /** `ways`: names of transports, the best first; the next one is tried where one fails.
    * Events: status (as the way tells it), change (anything to be shown), fallback {why, way, lost}, pageMeasure {ms},
-   * measures, timeline {timeline}, problem {message}. */
+   * measures, and as the way tells them: timeline, held, cut, problem. */
   constructor(ways) {
     super();
     this.ways = ways;
@@ -30,6 +30,7 @@ export class Call extends EventTarget {
     this.paused = false;
     this.pressedMs = null; // performance.now() when the person wanted a call that is not there yet
     this.setupMs = null;
+    this.steps = {}; // of the set-up, in ms since the button was pressed
     this.measures = { roundTripMs: null, lossPercent: null };
     this.ear.addEventListener("change", () => this._microphoneChanged());
     this.ear.addEventListener("packet", ({ detail }) => this._packet(detail.pcm));
@@ -52,16 +53,18 @@ export class Call extends EventTarget {
 
   /** With a microphone where there is one; without one, typing works all the same. */
   async start() {
-    this.pressedMs = performance.now();
+    this._pressed();
     await this.openSound();
+    this._reached("sound");
     const mayOpen = await Ear.mayOpen();
     const opened = this.ear.microphone ? null : this.ear.open(this.context);
     if (!mayOpen) {
       await opened; // a room or a line is not kept while somebody thinks about it, nor is that our time
-      this.pressedMs = performance.now();
+      this._pressed();
     }
     if (!this.active) this._dial();
     await opened;
+    this._reached("microphone");
   }
 
   async openSound() {
@@ -97,7 +100,7 @@ export class Call extends EventTarget {
     await this.openSound();
     if (this.status === "open") return this.way.say(text);
     this.unsaid.push(text);
-    this.pressedMs ??= performance.now();
+    if (this.pressedMs === null) this._pressed();
     if (!this.active) this._dial();
   }
 
@@ -121,6 +124,8 @@ export class Call extends EventTarget {
     this.untried = others;
     const told = (type, heard) => way.addEventListener(type, ({ detail }) => way === this.way && heard(detail));
     told("status", (detail) => this._statusChanged(detail));
+    told("step", ({ name }) => this._reached(name));
+    told("held", ({ on }) => this.output.hold(on));
     told("callerStopped", () => this.ear.clock?.callerStopped());
     told("sounds", ({ time }) => this._sounds(time));
     for (const type of TOLD_BY_WAYS) told(type, (detail) => this._tell(type, detail));
@@ -129,7 +134,18 @@ export class Call extends EventTarget {
     way.open(others.length > 0);
   }
 
+  _pressed() {
+    this.pressedMs = performance.now();
+    this.steps = {};
+  }
+
+  /** A step of the set-up is done. */
+  _reached(name) {
+    if (this.pressedMs !== null) this.steps[name] ??= performance.now() - this.pressedMs;
+  }
+
   _statusChanged(detail) {
+    if (detail.status !== "open") this.output.hold(false);
     if (detail.status === "failed" && this.untried.length > 0) return this._fallBack(detail.why);
     this._tell("status", detail);
     if (detail.status === "open") this._opened();
@@ -140,7 +156,7 @@ export class Call extends EventTarget {
   _fallBack(why) {
     const lost = this.pressedMs === null; // it had been open
     this.whyNot = why;
-    if (lost) this.pressedMs = performance.now();
+    if (lost) this._pressed();
     this._take(this.untried);
     this._tell("fallback", { why, lost, way: this.way.constructor.title });
   }
@@ -171,6 +187,7 @@ export class Call extends EventTarget {
   }
 
   _microphoneChanged() {
+    this.output?.listen(this.ear.microphone);
     if (this.active) this.way?.use(this.ear.microphone);
     this._tell("change");
   }

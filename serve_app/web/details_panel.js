@@ -22,7 +22,7 @@ export class DetailsPanel {
 
   /** What there is to know now; null where it is not known. */
   get details() {
-    const { way, status, whyNot, setupMs, measures } = this.call;
+    const { way, status, whyNot, setupMs, steps, measures } = this.call;
     const open = status === "open";
     return {
       transport: way?.constructor.kind ?? null,
@@ -31,12 +31,13 @@ export class DetailsPanel {
       roundTripMs: open ? measures.roundTripMs : null,
       lossPercent: open ? measures.lossPercent : null,
       setupMs,
+      steps: { ...steps }, // ms from the button to each
       callId: way?.callId ?? null,
     };
   }
 
   show() {
-    const { why, connection, roundTripMs, lossPercent, setupMs, callId } = this.details;
+    const { why, connection, roundTripMs, lossPercent, setupMs, steps, callId } = this.details;
     write("detail-transport", this.call.way?.constructor.title ?? "–");
     write("detail-why", why ?? "");
     $("detail-why").hidden = why === null;
@@ -45,6 +46,7 @@ export class DetailsPanel {
     write("detail-brief", roundTripMs === null ? "" : number(roundTripMs, 0, "ms"));
     write("detail-loss", number(lossPercent, 1, "%"));
     write("detail-setup", number(setupMs, 0, "ms"));
+    write("detail-steps", steps.agent === undefined ? "" : `the agent's sound after ${number(steps.agent, 0, "ms")}`);
     write("detail-call", callId ?? "–");
     $("copy-call").hidden = callId === null;
   }

@@ -1,7 +1,9 @@
-// What goes to the speaker passes through unchanged, and is measured and mirrored on its way.
+// The agent's sound on its way to the speaker: softer while the caller speaks, measured, and mirrored.
 //
-// Messages in:  {type: "record", on}.
-// Messages out: level {level: 0..1}, samples {samples: Float32Array}.
+// Inputs: the agent, the microphone. Of the microphone nothing is played.
+// Messages in:  {type: "record", on}, {type: "listen", cancelled}: another microphone, {type: "hold", on}: see Ducker.
+// Messages out: level {level: 0..1}, samples {samples, microphone: Float32Array[n] of the same time}.
+import { Ducker } from "./ducking.js";
 
 const LEVEL_S = 0.05; // between two reports
 const MIRROR_SAMPLES = 2048;
@@ -10,21 +12,29 @@ const FALL = 0.9995; // per sample: a peak is seen for some tenths of a second
 class OutputProcessor extends AudioWorkletProcessor {
   constructor() {
     super();
+    this.ducker = new Ducker(sampleRate);
     this.level = 0;
     this.reportedAt = 0;
     this.mirror = null;
-    this.port.onmessage = ({ data }) => this.record(data.on);
+    this.port.onmessage = ({ data }) => this.receive(data);
+  }
+
+  receive(message) {
+    if (message.type === "record") this.record(message.on);
+    else if (message.type === "listen") this.ducker.listen(message.cancelled);
+    else if (message.type === "hold") this.ducker.hold(message.on);
   }
 
   record(on) {
     if (!on && this.mirror) this.flushMirror();
-    this.mirror = on ? { samples: new Float32Array(MIRROR_SAMPLES), filled: 0 } : null;
+    const room = () => new Float32Array(MIRROR_SAMPLES);
+    this.mirror = on ? { samples: room(), microphone: room(), filled: 0 } : null;
   }
 
-  process([input], [[out]]) {
-    if (input.length > 0) out.set(input[0]); // else nothing is connected, and `out` is silent
+  process([[agent], [microphone]], [[out]]) {
+    this.ducker.render(agent, microphone, out); // where nothing is connected there is no channel, and `out` is silent
     for (const sample of out) this.level = Math.max(Math.abs(sample), this.level * FALL);
-    if (this.mirror) this.mirrorSamples(out);
+    if (this.mirror) this.mirrorSamples(out, microphone);
     if (currentTime - this.reportedAt >= LEVEL_S) {
       this.reportedAt = currentTime;
       this.port.postMessage({ type: "level", level: this.level });
@@ -32,14 +42,18 @@ class OutputProcessor extends AudioWorkletProcessor {
     return true;
   }
 
-  mirrorSamples(out) {
-    this.mirror.samples.set(out, this.mirror.filled);
-    this.mirror.filled += out.length;
-    if (this.mirror.filled + out.length > MIRROR_SAMPLES) this.flushMirror();
+  mirrorSamples(out, microphone) {
+    const { mirror } = this;
+    mirror.samples.set(out, mirror.filled);
+    if (microphone) mirror.microphone.set(microphone, mirror.filled);
+    else mirror.microphone.fill(0, mirror.filled, mirror.filled + out.length);
+    mirror.filled += out.length;
+    if (mirror.filled + out.length > MIRROR_SAMPLES) this.flushMirror();
   }
 
   flushMirror() {
-    this.port.postMessage({ type: "samples", samples: this.mirror.samples.slice(0, this.mirror.filled) });
+    const { samples, microphone, filled } = this.mirror;
+    this.port.postMessage({ type: "samples", samples: samples.slice(0, filled), microphone: microphone.slice(0, filled) });
     this.mirror.filled = 0;
   }
 }

@@ -48,12 +48,19 @@ export class RoomTransport extends Transport {
     if (!library) throw new NoRoom("this page was set up without livekit-client");
     const speaking = RoomSpeaker.open(this.output).then((speaker) => this._speakThrough(speaker));
     const [{ url, token }] = await Promise.all([askTicket(this.limitMs), speaking]);
+    this._reached("ticket");
     this._wait("the LiveKit server");
     this.room = this._newRoom(library);
     await within(this._connect(url, token), this.limitMs, "the LiveKit server did not answer");
+    this._reached("room");
     this._wait("the agent");
-    const both = Promise.all([this.agent.heard, this.microphone.publishIn(this.room, library.RoomEvent)]);
+    const published = this.microphone.publishIn(this.room, library.RoomEvent).then(() => this._reached("heard"));
+    const both = Promise.all([this.agent.heard, published]);
     await within(both, this.limitMs, "no agent came into the room");
+  }
+
+  _reached(name) {
+    this.tell("step", { name });
   }
 
   /** Throws when it is over meanwhile. */
@@ -121,6 +128,7 @@ export class RoomTransport extends Transport {
   }
 
   _heard(track) {
+    this._reached("agent");
     this.speaker.play(track.mediaStreamTrack);
     this._mended();
   }
@@ -143,6 +151,7 @@ export class RoomTransport extends Transport {
   _stateChanged() {
     const { state } = this.agent;
     if (state === "ending") this.tell("callerStopped");
+    this.hesitate(state === "held");
     // After a stop the gate stays shut for the rest of that answer, and is open before the next one.
     if (state === "speaking") this.speaker?.open();
     else this.speaker?.openWhenQuiet();

@@ -80,6 +80,7 @@ export class SocketTransport extends Transport {
     this.answerId = null;
     this.sessionId = null;
     this.serverState = "idle";
+    this.hesitate(false);
     this.dropped.clear();
     this.player?.stop();
   }
@@ -107,6 +108,7 @@ export class SocketTransport extends Transport {
         return this.socket.send({ type: "conversation.item.retrieve", item_id: event.item_id });
       case "antiphon.state.v1":
         this.serverState = event.state;
+        this.hesitate(event.state === "held");
         break;
       case "antiphon.timeline.v1":
         return this.tell("timeline", { timeline: event.timeline });
@@ -155,6 +157,9 @@ export class SocketTransport extends Transport {
   }
 
   _stopped(items) {
+    const sum = (values) => values.reduce((all, value) => all + value, 0);
+    const receivedMs = items.map(({ item }) => this.conversation.entries.get(item)?.receivedMs ?? 0);
+    if (items.length > 0) this.tell("cut", { heardMs: sum(items.map((each) => each.playedMs)), ofMs: sum(receivedMs) });
     for (const { item, playedMs } of items) {
       const heard = { item_id: item, content_index: 0, audio_end_ms: Math.floor(playedMs) };
       this.socket.send({ type: "conversation.item.truncate", ...heard });

@@ -9,7 +9,8 @@ export const ENDINGS = {
 
 /** Events: status {status, retryMs, mending, mended, why}, change (anything to be shown), timeline {timeline},
  * problem {message}, callerStopped (the agent's side heard the caller's voice end), sounds {time} (an answer begins to
- * sound here).
+ * sound here), held {on} (the agent waits to hear whether the caller interrupts; it knows), cut {heardMs, ofMs} (an
+ * answer was cut off here), step {name} (of the set-up: ticket, room, agent, heard).
  *
  * status: connecting, open, closed (by us, or with `why` by the other side), full (at capacity), failed (this way cannot
  * be had: `why` says the reason in half a sentence), lost: it is tried again in retryMs, or when the person says so if
@@ -27,6 +28,7 @@ export class Transport extends EventTarget {
     this.status = "closed";
     this.doing = ""; // while it connects: what it waits for
     this.unsent = 0; // packets of the microphone that the line was too slow for
+    this.held = false;
   }
 
   /** Find the agent. `eager`: somebody else would be glad to do it instead, so do not wait for long. */
@@ -78,6 +80,12 @@ export class Transport extends EventTarget {
     this.status = status;
     this.doing = doing;
     this.tell("status", { status, retryMs, mending, mended, why });
+  }
+
+  /** Whether the agent waits to hear if the caller interrupts. Only a change is told. */
+  hesitate(on) {
+    if (on !== this.held) this.tell("held", { on });
+    this.held = on;
   }
 
   tell(type, detail = {}) {

@@ -1,4 +1,6 @@
-// The last turn's latency, drawn: one bar of segments that add up, and below it who worked when.
+// The last turn, drawn: one bar of segments that add up, below it who worked when, and what became of the answer.
+import { drawStory } from "./answer_strip.js";
+import { element } from "./elements.js";
 
 const SPANS = [
   { name: "turn judged", from: null, to: "turn_judged", kind: "judge" },
@@ -23,12 +25,13 @@ const OUTCOMES = {
   unanswered: "not answered",
 };
 
-/** Draws `timeline` (antiphon.timeline.v1) into `figure`, replacing what was there. */
-export function drawWaterfall(figure, timeline) {
+/** Draws `timeline` (antiphon.timeline.v1) and `story` (see answer_strip.js) into `figure`, replacing what was there. */
+export function drawWaterfall(figure, timeline, story) {
   const total = timeline.voice_to_voice_ms;
   figure.replaceChildren(
     ...(total ? [segmentsBar(timeline.segments, total), segmentsLegend(timeline.segments)] : []),
     spansChart(timeline),
+    ...drawStory(story),
   );
 }
 
@@ -121,11 +124,4 @@ function row(span, { first, last }) {
   if (span.speculative) ms.append(element("span", "sr", ", prepared ahead"));
   line.append(element("span", "name", span.name), track, ms);
   return line;
-}
-
-function element(tag, className = "", text = "") {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text) made.textContent = text;
-  return made;
 }

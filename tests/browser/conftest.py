@@ -1,7 +1,6 @@
 """Chromium for the tests of the page. Where it is missing they fail, unless the person says that it may be."""
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -14,26 +13,25 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from loadtest.browser import HOW_TO_HAVE_ONE, path_of_chromium
 from serve_app.web_client import FOLDER, KEPT
 from tests.system import ROOMS_OFF, System
 
 WEB = Path(__file__).parents[2] / "serve_app" / "web"
 WITHOUT = "WITHOUT_BROWSER"
 ROOMS_S = 60.0
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of a Chromium."""
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    found = path_of_chromium()
     if found is not None:
         return found
     if os.environ.get(WITHOUT) == "1":
         pytest.skip(f"THE PAGE IS NOT TESTED: there is no Chromium, and {WITHOUT}=1 says to go on without one")
     pytest.fail(
-        "The tests of the page need Chromium: `apt-get install chromium`, or put its path into CHROMIUM, "
-        f"or set {WITHOUT}=1 to go on without these tests."
+        f"The tests of the page need Chromium: {HOW_TO_HAVE_ONE}, or set {WITHOUT}=1 to go on without these tests."
     )
 
 

@@ -66,6 +66,7 @@ def test_speaking_into_the_answer_stops_it(playwright: Any, chromium: str, eithe
         talk(page)
         page.wait_for_function("antiphon.transcript.some((entry) => entry.cut !== null)")
         expect(page.locator(".cutmark")).to_be_visible()
+        expect(page.locator(".story .ended")).to_contain_text("interrupted by you after")
         page.wait_for_function("antiphon.transcript.filter((entry) => entry.role === 'user').length === 2")
 
 
@@ -83,6 +84,7 @@ def test_stopping_cuts_the_answer(playwright: Any, chromium: str, either_url: st
         page.wait_for_function("antiphon.transcript.some((entry) => entry.cut !== null)")
         assert stays_silent(page)
         expect(page.locator(".cutmark")).to_be_visible()
+        expect(page.locator(".story .ended")).to_contain_text("stopped by you after")
         assert words_of(page, "user") == [LONG]
         [answer] = [entry for entry in page.evaluate("antiphon.transcript") if entry["role"] == "assistant"]
         heard = tones.decode(*played(page))

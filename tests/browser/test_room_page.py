@@ -1,10 +1,12 @@
 """The page in a room, and what becomes of a call for which there is no room."""
 
+import asyncio
 import json
 import re
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from deployments import tones
+from loadtest import room_page
+from loadtest.room_bench import Target
 from loadtest.room_ticket import Keys
 from serve_app.livekit_server.binary import obtain
 from serve_app.livekit_server.local import LocalLiveKit
@@ -90,6 +94,21 @@ def test_a_room_is_what_the_page_prefers(playwright: Any, chromium: str, demo: S
         page.get_by_role("button", name="Start talking").click()
         page.wait_for_function("antiphon.connection === 'open'")
         assert page.evaluate("antiphon.transport") == "room"
+
+
+def test_the_benchmark_of_the_button(demo: System, room_url: str) -> None:
+    with ThreadPoolExecutor(1) as apart:  # Playwright's own loop runs in this thread
+        found = apart.submit(
+            lambda: asyncio.run(room_page.measure(Target(demo.url, Path("configs/demo.yaml")), 1))
+        ).result()
+    assert found.failures == []
+    assert [len(values) for row, values in found.values.items() if "microphone" not in row] == [1] * 12
+    for which in ("first", "later"):
+        ticket, room, heard, connected = (found.values[f"{which}: {step}_ms"][0] for step in IN_ORDER)
+        assert 0 < ticket < room < heard <= connected
+
+
+IN_ORDER = ("ticket", "room", "heard", "connected")
 
 
 def test_muted_nothing_is_heard(playwright: Any, chromium: str, either_url: str, tmp_path: Path) -> None:

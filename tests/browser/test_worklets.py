@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from playwright.sync_api import Page
 
 from tests.browser.conftest import launch
 
 HARNESS = Path(__file__).with_name("worklets.js")
+Gains = NDArray[np.float64]
 RATES_HZ = [44_100, 48_000]
 QUANTUM = 128  # samples: the Web Audio API renders in blocks of this size
 
@@ -106,6 +108,84 @@ def test_what_comes_after_an_open_is_heard_at_once(page: Page) -> None:
     orders = [[0.5, "shut"], [0.6, "openWhenQuiet"], [0.7, "open"]]
     seen = page.evaluate("(given) => worklets.gated(given)", {"orders": orders, "rateHz": 48_000})
     assert np.abs(np.array(seen["samples"])[int(0.71 * 48_000) : int(0.99 * 48_000)]).max() > 0.4
+
+
+# --- the agent is softer while the caller speaks
+
+STEP_S = 0.005
+FULL, SOFT = pytest.approx(0, abs=0.3), pytest.approx(-12, abs=0.3)
+
+
+def ducked(page: Page, *, seconds: float = 3, rate_hz: int = 48_000, cancelled: bool = True, **given: Any) -> Any:
+    settings = {"seconds": seconds, "rateHz": rate_hz, "cancelled": cancelled, **given}
+    return page.evaluate("(given) => worklets.ducked(given)", settings)
+
+
+def gains(page: Page, **given: Any) -> Gains:
+    """How loud the agent is played, in dB, every 5 ms."""
+    return np.array(ducked(page, **given)["gainsDb"])
+
+
+def during(gains: Gains, first_s: float, last_s: float) -> Gains:
+    return gains[round(first_s / STEP_S) : round(last_s / STEP_S)]
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+def test_the_callers_voice_makes_the_agent_softer_at_once_and_for_as_long(page: Page, rate_hz: int) -> None:
+    seen = ducked(page, seconds=2, rate_hz=rate_hz, voices=[[1.003, 1.4, 0.1, 0.01]])
+    heard = np.array(seen["gainsDb"])
+    assert during(heard, 0, 1.0) == FULL
+    assert during(heard, 1.055, 1.4) == SOFT
+    back = during(heard, 1.4, 1.9)
+    assert (np.diff(back) > -0.1).all()
+    assert 0.1 <= STEP_S * np.count_nonzero((back > -11.5) & (back < -0.5)) <= 0.16
+    assert during(heard, 1.85, 2) == FULL
+    assert seen["steepest"] < 1.1 * 2 * np.pi * 500 / rate_hz * 0.3  # of the tone itself, at its loudest
+
+
+@pytest.mark.parametrize(("cancelled", "echo"), [(True, 0.08), (False, 0.7)])
+def test_its_own_echo_does_not_make_the_agent_softer(page: Page, cancelled: bool, echo: float) -> None:
+    assert gains(page, seconds=2, cancelled=cancelled, echo=echo) == FULL
+
+
+def test_an_echo_that_is_not_removed_is_learnt_after_one_mistake(page: Page) -> None:
+    heard = gains(page, seconds=4, cancelled=True, echo=0.7)
+    assert during(heard, 0, 1).min() == SOFT
+    assert during(heard, 1.5, 4) == FULL
+
+
+def test_a_voice_is_found_over_an_echo(page: Page) -> None:
+    heard = gains(page, seconds=4, cancelled=False, echo=0.2, voices=[[3.0, 3.5, 0.4, 0.01]])
+    assert during(heard, 0, 3.0) == FULL
+    assert during(heard, 3.05, 3.5) == SOFT
+
+
+def test_a_voice_that_swells_is_found(page: Page) -> None:
+    assert during(gains(page, voices=[[1.0, 2.5, 0.1, 1.0]]), 1.5, 2.5).min() == SOFT
+
+
+def test_a_click_is_no_voice(page: Page) -> None:
+    assert gains(page, seconds=2, voices=[[1.0, 1.01, 0.5, 0.001]]) == FULL
+
+
+def test_what_the_server_takes_for_nothing_is_not_waited_for(page: Page) -> None:
+    heard = gains(page, seconds=3, voices=[[1.0, 3.0, 0.1, 0.01]])
+    assert during(heard, 1.05, 1.6) == SOFT
+    assert during(heard, 1.85, 3) == FULL
+
+
+def test_the_servers_word_counts_more_than_the_sound(page: Page) -> None:
+    held, known = ({"type": "hold", "on": on} for on in (True, False))
+    heard = gains(page, seconds=3, voices=[[1.0, 3.0, 0.1, 0.01]], orders=[[1.1, held], [2.0, known]])
+    assert during(heard, 1.05, 2.0) == SOFT
+    assert during(heard, 2.18, 3) == FULL
+
+
+def test_the_server_hears_what_this_page_does_not(page: Page) -> None:
+    held, known = ({"type": "hold", "on": on} for on in (True, False))
+    heard = gains(page, seconds=2, orders=[[0.5, held], [1.2, known]])
+    assert during(heard, 0.53, 1.2) == SOFT
+    assert during(heard, 1.38, 2) == FULL
 
 
 @pytest.mark.parametrize("rate_hz", [*RATES_HZ, 96_000])

@@ -143,4 +143,54 @@ async function gated({ orders, rateHz }) {
   };
 }
 
-window.worklets = { gated, jittered, calm, stopped, captured };
+/** The agent's sound through the output, loud and soft four times a second as speech is, while the microphone hears the
+ * caller in `voices` ([fromS, toS, level, riseS]) and the agent's own echo (`echo`: a ratio, 100 ms later). `orders`: [seconds,
+ * message]. {gainsDb: of every 5 ms, steepest: the greatest difference between two samples}. */
+async function ducked({ seconds, rateHz, cancelled, voices = [], echo = 0, orders = [] }) {
+  const context = new OfflineAudioContext(2, seconds * rateHz, rateHz);
+  await context.audioWorklet.addModule("/output-processor.js");
+  const mono = { outputChannelCount: [1], channelCount: 1, channelCountMode: "explicit" };
+  const output = new AudioWorkletNode(context, "antiphon-output", { numberOfInputs: 2, ...mono });
+  const both = new ChannelMergerNode(context, { numberOfInputs: 2 });
+  const agent = new GainNode(context, { gain: 0.2 });
+  const microphone = new GainNode(context, { gain: 1 });
+  const play = (frequency, to) => {
+    const tone = new OscillatorNode(context, { frequency });
+    tone.connect(to);
+    tone.start();
+  };
+  const syllables = new GainNode(context, { gain: 0.1 });
+  play(4, syllables);
+  syllables.connect(agent.gain);
+  play(500, agent);
+  const caller = new GainNode(context, { gain: 0 });
+  for (const [fromS, toS, level, riseS] of voices) {
+    caller.gain.setValueAtTime(0, fromS).linearRampToValueAtTime(level, fromS + riseS).setValueAtTime(0, toS);
+  }
+  play(300, caller);
+  caller.connect(microphone);
+  agent.connect(new DelayNode(context, { delayTime: 0.1 })).connect(new GainNode(context, { gain: echo })).connect(microphone);
+  agent.connect(output, 0, 0);
+  microphone.connect(output, 0, 1);
+  output.connect(both, 0, 0).connect(context.destination);
+  agent.connect(both, 0, 1);
+  // A message takes a moment to be there, and offline rendering does not wait for it.
+  const give = async (message) => {
+    output.port.postMessage(message);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  };
+  const all = [[0, { type: "listen", cancelled }], ...orders];
+  schedule(context, all.map(([at, message]) => [at, () => give(message)]));
+  const rendered = await context.startRendering();
+  const [played, full] = [0, 1].map((channel) => rendered.getChannelData(channel));
+  const step = (rateHz * 5) / 1000;
+  const power = (side, first) => side.subarray(first, first + step).reduce((sum, sample) => sum + sample ** 2, 1e-12);
+  const gainsDb = [];
+  for (let at = 0; at + step <= played.length; at += step) {
+    gainsDb.push(10 * Math.log10(power(played, Math.round(at)) / power(full, Math.round(at))));
+  }
+  const steepest = played.reduce((most, sample, i) => (i > 0 ? Math.max(most, Math.abs(sample - played[i - 1])) : 0), 0);
+  return { gainsDb, steepest };
+}
+
+window.worklets = { ducked, gated, jittered, calm, stopped, captured };
