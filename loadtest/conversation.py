@@ -1,6 +1,6 @@
 """A conversation with a running voice agent, played from a script of cases, kept, and measured from its recordings.
 
-python -m loadtest.conversation [--transport room|socket] [--only NAME,…] [--repeat N] [--out reports/]
+python -m loadtest.conversation [--transport room|socket] [--size small|full] [--only NAME,…] [--out reports/]
 
     --url URL                     an Antiphon server that runs; else `antiphon up CONFIG` is started for the run
     --livekit-url URL --token T   the room of this token, with any LiveKit agent in it; each case joins it anew
