@@ -11,9 +11,8 @@ python -m loadtest.conversation [--transport room|socket] [--size small|full] [-
 Each case is a call of its own (`loadtest/conversation.yaml`; `--cases` for others), played once with `--size small`
 (some minutes), and as often as it says with `--size full` (half an hour). After the calls the models of --config are
 asked alone, on this machine: for the floor, for plain Whisper's words, for the voice's own pauses; `--without-models`
-leaves these rows empty. Prints a table
-of what was measured, saves JSON, a picture and one page of HTML to look at and to listen to, keeps all recordings, and
-ends with one line of JSON, a key a row. No time makes it fail.
+leaves these rows empty. Prints a table of what was measured, saves JSON, a picture and one page of HTML to look at and
+to listen to, keeps all recordings, and ends with one line of JSON, a key a row. No time makes it fail.
 """
 
 import argparse
