@@ -121,10 +121,14 @@ class Stage:
         return self._ear.first_after(since)
 
     async def _answered(self, said: Said) -> bool:
-        """A turn, and whatever wants one, is waited for; after the rest the agent may have no more to say."""
-        if said.role in ("turn", "interruption"):
-            return await self._until(lambda: self._ear.first_after(said.voiced_last) is not None, ANSWER)
-        return True
+        """A turn, and whatever wants one, is waited for; after the rest the agent may have no more to say. Nor after an
+        interruption, where it tells that it is not at work: "stop" is done as it is said."""
+
+        def answered() -> bool:
+            done = said.role == "interruption" and self._line.notes.knows_state and self._over_now()
+            return done or self._ear.first_after(said.voiced_last) is not None
+
+        return said.role not in ("turn", "interruption") or await self._until(answered, ANSWER)
 
     async def _ended(self) -> None:
         await self._until(self._over_now, LONGEST)

@@ -154,6 +154,22 @@ async def test_what_follows_an_interruption_sounds_over_its_answer() -> None:
         assert RATE_HZ // 7 <= said.first - begun < RATE_HZ  # after its own answer's first sound
 
 
+class Obeys(Keeps):
+    """Says nothing to whoever interrupts."""
+
+    async def _answer(self, heard: str) -> None:
+        self.answer_s = 9.0 if self._turn == 0 else 0.0
+        await super()._answer(heard)
+
+
+async def test_an_interruption_that_is_done_as_it_is_said_is_not_waited_for() -> None:
+    cue = Cue("interruption", RATE_HZ // 5, Clip("a tone", tone(0.2)))
+    async with Obeys().run() as server:
+        (take,) = await played(Target("socket", server.url), [scene("stop", cue)])
+    assert len(take.caller) < 5 * RATE_HZ
+    assert judge(take).chances["missed_barge_ins"] == [False]
+
+
 async def test_of_an_answer_that_is_stopped_by_an_order_the_rest_says_nothing() -> None:
     made = scene("stopped")
     async with Keeps(answer_s=9.0).run() as server:
