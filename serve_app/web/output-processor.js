@@ -2,6 +2,7 @@
 //
 // Inputs: the agent, the microphone. Of the microphone nothing is played.
 // Messages in:  {type: "record", on}, {type: "listen", cancelled}: another microphone, {type: "hold", on}: see Ducker.
+//               A message with `ack` is answered by {type: "ack", ack}.
 // Messages out: level {level: 0..1}, samples {samples, microphone: Float32Array[n] of the same time}.
 import { Ducker } from "./ducking.js";
 
@@ -23,6 +24,7 @@ class OutputProcessor extends AudioWorkletProcessor {
     if (message.type === "record") this.record(message.on);
     else if (message.type === "listen") this.ducker.listen(message.cancelled);
     else if (message.type === "hold") this.ducker.hold(message.on);
+    if ("ack" in message) this.port.postMessage({ type: "ack", ack: message.ack });
   }
 
   record(on) {

@@ -1,5 +1,6 @@
 """The page in Chromium, with a recording as its microphone: what several tests do with it."""
 
+import base64
 import re
 import wave
 from collections.abc import Iterator
@@ -18,6 +19,11 @@ from tests.browser.conftest import launch
 RATE_HZ = 48_000  # of the microphone
 SILENT = 66  # -54 dBFS
 READY = "window.antiphon !== undefined"
+RECORDING = """(async () => {
+    const { toBase64 } = await import("/pcm.js");
+    const { samples, rate_hz } = antiphon.recording();
+    return [toBase64(samples), rate_hz]; // as a list of numbers it would take seconds to get here
+})()"""
 
 
 def recording(path: Path, sound: Pcm, *, lead_s: float = 1.5, tail_s: float = 60.0) -> Path:
@@ -90,8 +96,8 @@ def wait_until_answered(page: Page) -> None:
 
 def played(page: Page) -> tuple[Pcm, int]:
     """What the page gave to the speaker: int16[n], and its rate in Hz."""
-    made = page.evaluate("(() => { const r = antiphon.recording(); return [Array.from(r.samples), r.rate_hz]; })()")
-    return to_pcm(np.array(made[0], np.float32)), int(made[1])
+    text, rate_hz = page.evaluate(RECORDING)
+    return to_pcm(np.frombuffer(base64.b64decode(text), np.float32)), int(rate_hz)
 
 
 def like(said: str, heard: str) -> float:
@@ -106,7 +112,7 @@ def stays_silent(page: Page) -> bool:
     """From now on nothing is given to the speaker. What was given before may still be on its way into the recording."""
     first, rate_hz = len(played(page)[0]), played(page)[1]
     late, enough = rate_hz // 4, rate_hz * 3 // 4
-    page.wait_for_function(f"antiphon.recording().samples.length > {first + enough}")
+    page.wait_for_function(f"antiphon.recording().samples.length > {first + enough}", polling=100)
     return int(np.abs(played(page)[0][first + late :]).max()) < SILENT
 
 

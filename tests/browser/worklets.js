@@ -7,6 +7,11 @@ async function playback(context) {
   await context.audioWorklet.addModule("/playback-processor.js");
   const node = new AudioWorkletNode(context, "antiphon-playback", { numberOfInputs: 0, outputChannelCount: [1] });
   node.connect(context.destination);
+  return talkTo(node);
+}
+
+/** {seen: what the node told, post: gives it a message, done when it was taken}. */
+function talkTo(node) {
   const seen = [];
   const waiting = new Map();
   let next = 0;
@@ -174,13 +179,9 @@ async function ducked({ seconds, rateHz, cancelled, voices = [], echo = 0, order
   microphone.connect(output, 0, 1);
   output.connect(both, 0, 0).connect(context.destination);
   agent.connect(both, 0, 1);
-  // A message takes a moment to be there, and offline rendering does not wait for it.
-  const give = async (message) => {
-    output.port.postMessage(message);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  };
+  const { post } = talkTo(output);
   const all = [[0, { type: "listen", cancelled }], ...orders];
-  schedule(context, all.map(([at, message]) => [at, () => give(message)]));
+  schedule(context, all.map(([at, message]) => [at, () => post(message)]));
   const rendered = await context.startRendering();
   const [played, full] = [0, 1].map((channel) => rendered.getChannelData(channel));
   const step = (rateHz * 5) / 1000;
