@@ -82,11 +82,11 @@ class TurnTakingOptions(Options):
     certainly over after `min_silence_ms`, certainly not before the eagerness' longest, in between by equal ratios."""
 
     sound_weight: float = Field(
-        0.15, ge=0, le=10, description="How much the turn model's log-odds count. Fitted by `serve_app.evaluation`."
+        0.1, ge=0, le=10, description="How much the turn model's log-odds count. Fitted by `serve_app.evaluation`."
     )
-    words_weight: float = Field(1.34, ge=0, le=10, description="How much the LLM's log-odds count, likewise.")
+    words_weight: float = Field(1.26, ge=0, le=10, description="How much the LLM's log-odds count, likewise.")
     certainty_offset: float = Field(
-        2.83,
+        2.74,
         ge=-20,
         le=20,
         description="Added to the log-odds, likewise: small models rarely say that a sentence is whole.",
@@ -108,7 +108,7 @@ class TurnTakingOptions(Options):
         description="Not before this silence while the LLM has not said: until it has, no answer begins either.",
     )
     min_silence_ms: int = Field(
-        192, ge=0, description="The least silence. The answer's first sound is hardly ever ready sooner."
+        224, ge=0, description="The least silence. The answer's first sound is hardly ever ready sooner."
     )
     ask_from_ms: int = Field(64, ge=0, description="The turn model is first asked after this silence.")
     ask_every_ms: int = Field(
@@ -120,7 +120,11 @@ class TurnTakingOptions(Options):
     low_silence_ms: int = Field(
         8000, ge=0, description="Eagerness low: over at the latest after this, as OpenAI has it."
     )
-    medium_silence_ms: int = Field(4000, ge=0, description="The same for eagerness medium and auto.")
+    medium_silence_ms: int = Field(
+        3000,
+        ge=0,
+        description="The same for eagerness medium and auto; a second less than OpenAI's, which few pauses need.",
+    )
     high_silence_ms: int = Field(2000, ge=0, description="The same for eagerness high.")
     barge_in: Literal["words", "voice"] = Field(
         "words",

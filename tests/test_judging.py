@@ -11,7 +11,7 @@ from serve_app.options import TurnTakingOptions
 
 Eagerness = Literal["low", "medium", "high", "auto"]
 OPTIONS = TurnTakingOptions()
-LONGEST_MS: dict[Eagerness, int] = {"low": 8000, "medium": 4000, "auto": 4000, "high": 2000}
+LONGEST_MS: dict[Eagerness, int] = {"low": 8000, "medium": 3000, "auto": 3000, "high": 2000}
 PROBABILITIES = st.floats(0, 1)
 OPINIONS = st.none() | PROBABILITIES
 WEIGHTS = st.builds(
