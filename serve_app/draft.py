@@ -1,6 +1,7 @@
 """An answer in the making: the LLM's text becomes phrases, the phrases become sound, each as soon as it can."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -16,7 +17,7 @@ from deployments.contracts import (
     ToolCall,
     Usage,
 )
-from deployments.errors import ModelFailed
+from deployments.errors import AntiphonError, ModelFailed
 from serve_app.conversation.items import Modality
 from serve_app.conversation.phrases import Phrase, SpokenPhrases
 from serve_app.conversation.timeline import Moment
@@ -25,11 +26,13 @@ from serve_app.options import CallOptions
 
 T = TypeVar("T")
 
+log = logging.getLogger("antiphon.call")
+
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """What is to be written, and how it shall sound. `on_sentence_end` is told, first of all, how likely the caller's
-    last sentence is over; None: nobody asks."""
+    """What is to be written, and how it shall sound. `on_sentence_end` is told how likely the caller's last
+    sentence is over; None: nobody asks."""
 
     messages: Sequence[Message]
     session_id: str
@@ -118,10 +121,26 @@ class Draft:
     async def _write(self, brief: Brief) -> None:
         """Raises ModelFailed when the stream ends without having finished."""
         self._stamp("llm_started")
-        begun = Begun()
-        if not await self._write_on(brief, begun, until_first=self._yields(brief)):
+        begun, alone = Begun(), self._yields(brief)
+        whole = await self._write_on(brief, begun, until_first=alone)
+        if alone:
+            await self._judge(brief)
+        if not whole:
             await self._first_sound.wait()
             await self._write_on(brief, begun, until_first=False)
+
+    async def _judge(self, brief: Brief) -> None:
+        """Is the caller's sentence over? Asked after the first phrase, which is heard sooner so. The LLM has read all
+        but a word of the question by then, and answers before the silence has lasted long enough to need it."""
+        if brief.on_sentence_end is None:
+            return
+        try:
+            async with asyncio.timeout(self._options.deadlines.end_of_turn_s):
+                brief.on_sentence_end(
+                    await self._models.llm.sentence_end(brief.messages, session_id=brief.session_id, tools=brief.tools)
+                )
+        except (AntiphonError, TimeoutError) as failed:
+            log.warning("the LLM gave no opinion on the turn's end: %s", failed)
 
     def _yields(self, brief: Brief) -> bool:
         """Stop writing while the first phrase is made into sound? Calls of tools must be read in one go."""
@@ -167,7 +186,7 @@ class Draft:
             temperature=self._options.temperature,
             tools=brief.tools,
             tool_choice=brief.tool_choice,
-            judge=brief.on_sentence_end is not None and not begun.text,
+            judge=brief.on_sentence_end is not None and not self._yields(brief),
         )
 
     async def _add(self, phrases: list[Phrase]) -> None:

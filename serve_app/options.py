@@ -51,10 +51,11 @@ class ListeningOptions(Options):
 
     onset_probability: float = Field(0.5, ge=0, le=1, description="From this probability of voice a window is voiced.")
     release_probability: float = Field(
-        0.35,
+        0.5,
         ge=0,
         le=1,
-        description="Voice goes on until below this: lower than the onset, so that it does not flutter.",
+        description="Voice goes on until below this. Lower than the onset it would flutter less, with detectors that do; "
+        "Silero's does not, and at .35 the end of speech is noticed 13 ms later.",
     )
     onset_windows: int = Field(
         2, ge=1, le=10, description="Voiced windows in a row that make speech: one may be a click."
