@@ -54,8 +54,8 @@ class ListeningOptions(Options):
         0.5,
         ge=0,
         le=1,
-        description="Voice goes on until below this. Lower than the onset it would flutter less, with detectors that do; "
-        "Silero's does not, and at .35 the end of speech is noticed 13 ms later.",
+        description="Voice goes on until below this. Lower than the onset it would flutter less, if it did: Silero "
+        "does not, and at .35 the end of speech is noticed 13 ms later.",
     )
     onset_windows: int = Field(
         2, ge=1, le=10, description="Voiced windows in a row that make speech: one may be a click."
