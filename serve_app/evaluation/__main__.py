@@ -4,7 +4,8 @@ python -m serve_app.evaluation [--config configs/local.yaml] [--options sound_we
 
 Callers' turns are cut, joined, interrupted by pauses and buried in noise, so that it is known of each pause whether the
 turn is over. What the models say in each is asked once, which takes some minutes, and kept; then the judge of a call
-is replayed over all of them, which takes seconds. Prints tables, then one JSON object; writes `turn_taking.png`.
+is replayed over all of them, which takes seconds. Prints tables, then one JSON object; writes `trade_off.png`, and the
+same as SVG for light and dark pages.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from deployments.errors import AntiphonError
 from deployments.in_process import Sections
 from serve_app.evaluation.making import material, recordings_folder
 from serve_app.evaluation.pauses import Material
-from serve_app.evaluation.picture import draw
+from serve_app.evaluation.picture import DARK, LIGHT, draw
 from serve_app.evaluation.report import as_message, comparison, proposals, table
 from serve_app.evaluation.scores import by_options, judged, score
 from serve_app.evaluation.search import Point, Trial, best, changed, curves
@@ -48,9 +49,9 @@ def evaluate(found: Material, options: TurnTakingOptions, args: argparse.Namespa
     if args.best:
         print(f"\nThe best of {args.tries} option sets", _proposed(found, options, args), sep="\n")
     args.out.mkdir(parents=True, exist_ok=True)
-    about = f"{len(found.pauses)} pauses, {args.config}"
     try:
-        draw(args.out / "turn_taking.png", drawn, Point("as set", scores["all"]), about)
+        for name, theme in {"trade_off.png": LIGHT, "trade_off_light.svg": LIGHT, "trade_off_dark.svg": DARK}.items():
+            draw(args.out / name, drawn, Point("as set", scores["all"]), theme)
     except ImportError:
         print("no picture: pip install 'antiphon[bench]'")
     message = as_message(scores, verdicts, options=options.model_dump(), latencies=asdict(found.latencies))
@@ -93,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--best", type=int, default=0, metavar="N", help="propose so many better option sets")
     parser.add_argument("--tries", type=int, default=TRIES, help="that are tried for it (%(default)s)")
     parser.add_argument("--within-ms", type=float, default=400, help="and their longest median delay (%(default)g)")
-    parser.add_argument("--out", type=Path, default=Path("reports"), help="folder of the picture (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("reports"), help="folder of the pictures (%(default)s)")
     args = parser.parse_args(argv)
     try:
         settings = load_settings(args.config)

@@ -1,47 +1,71 @@
-"""The trade-off in a picture: how long finished turns wait, against how often callers are cut in on."""
+"""The trade-off in pictures: how long finished turns wait, against how often callers are cut in on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from serve_app.evaluation.search import Curve, Point
 
-COLOURS = ("#bab0ac", "#f28e2b", "#4e79a7")
-INK, FAINT, MARK = "#333333", "#dddddd", "#e15759"
+Theme = Mapping[str, Any]
+
+LIGHT: Theme = {
+    "paper": "#ffffff", "ink": "#1d1c1a", "faint": "#e4e0d8", "curves": ("#8b857b", "#b5622f", "#0a635c"),
+}  # fmt: skip
+DARK: Theme = {
+    "paper": "#1a1c1e", "ink": "#edece8", "faint": "#34373a", "curves": ("#8f9499", "#e0884f", "#72d2c6"),
+}  # fmt: skip
+LONGEST_MS = 2000
+MEASURES = {"p50_ms": "half of them", "p90_ms": "nine in ten"}
 
 
-def draw(path: Path, curves: Sequence[Curve], now: Point, about: str) -> None:
-    """A PNG. Raises ImportError without matplotlib (the extra `bench`)."""
+def draw(path: Path, curves: Sequence[Curve], now: Point, theme: Theme = LIGHT) -> None:
+    """A PNG or SVG, by the name; the same figures give the same file. Raises ImportError without matplotlib (the extra
+    `bench`)."""
+    with _figure(theme) as (figure, panels):
+        for axes, (measure, whose) in zip(panels, MEASURES.items(), strict=True):
+            _panel(axes, curves, now, measure, theme)
+            axes.set_xlabel(f"ms until {whose} are judged over")
+        panels[0].set_title("Pauses that are cut in on, %", loc="left", fontsize=10)
+        panels[1].legend(frameon=False)
+        figure.savefig(path, dpi=100, facecolor=theme["paper"], metadata=_UNDATED.get(path.suffix))
+
+
+_UNDATED = {".svg": {"Date": None}}
+
+
+@contextmanager
+def _figure(theme: Theme) -> Iterator[tuple[Any, Any]]:
+    """Two panels side by side, with text as text."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(1, 2, figsize=(10, 4.6), sharey=True, layout="constrained")
-    try:
-        for axes, measure in zip(panels, ("p50_ms", "p90_ms"), strict=True):
-            _panel(axes, curves, now, measure)
-        panels[0].set_ylabel("pauses cut in on, %")
-        panels[1].legend(frameon=False)
-        figure.suptitle("When is the caller's turn over?", fontsize=14, fontweight="bold", color=INK)
-        figure.supxlabel(about, fontsize=8, color="#777777")
-        figure.savefig(path, dpi=100)
-    finally:
-        pyplot.close(figure)
+    look: Any = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), theme["ink"])
+    look |= {"svg.fonttype": "none", "svg.hashsalt": "antiphon", "font.family": "sans-serif"}
+    with pyplot.rc_context(look):
+        figure, panels = pyplot.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
+        try:
+            yield figure, panels
+        finally:
+            pyplot.close(figure)
 
 
-def _panel(axes, curves: Sequence[Curve], now: Point, measure: str) -> None:  # type: ignore[no-untyped-def]
-    for curve, colour in zip(curves, COLOURS, strict=True):
+def _panel(axes: Any, curves: Sequence[Curve], now: Point, measure: str, theme: Theme) -> None:
+    for curve, colour in zip(curves, theme["curves"], strict=True):
         waits = [getattr(point.score, measure) for point in curve.points]
         shares = [100 * point.score.cut_ins.rate for point in curve.points]
         axes.plot(waits, shares, "o-", color=colour, markersize=4, label=curve.name)
     wait, share = getattr(now.score, measure), 100 * now.score.cut_ins.rate
-    axes.plot([wait], [share], "*", color=MARK, markersize=16, label=now.label)
+    axes.plot([wait], [share], "o", color=theme["ink"], markersize=11, markerfacecolor="none", label=now.label)
     axes.annotate(
-        f" {wait:.0f} ms, {share:.0f} %", (wait, share), color=MARK, xytext=(8, 6), textcoords="offset points"
+        f"{wait:.0f} ms, {share:.0f} %", (wait, share), (10, 10), textcoords="offset points", fontweight="bold"
     )
-    axes.set_xlabel(f"silence before the verdict on a finished turn, {measure.removesuffix('_ms')}, ms")
-    axes.set_xlim(0, 2000)
+    axes.set_facecolor(theme["paper"])
+    axes.set_xlim(0, LONGEST_MS)
     axes.set_ylim(bottom=0)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color=FAINT, linewidth=0.8)
+    axes.spines[:].set_visible(False)
+    axes.grid(color=theme["faint"], linewidth=0.8)
     axes.set_axisbelow(True)
+    axes.tick_params(length=0)
