@@ -11,7 +11,7 @@ from serve_app.caller_turn import CallerTurn
 from serve_app.conversation.barge_in import Verdict
 from serve_app.conversation.items import ServerVad
 from serve_app.conversation.judging import TurnJudge
-from serve_app.conversation.listening import Fact, VoicePaused, VoiceResumed, VoiceStarted, milliseconds
+from serve_app.conversation.listening import Fact, VoicePaused, VoiceResumed, VoiceStarted, milliseconds, samples
 from serve_app.conversation.messages import IdleTimedOut
 from serve_app.conversation.timeline import Timeline
 from serve_app.conversation.turns import Event, State
@@ -27,6 +27,10 @@ log = logging.getLogger("antiphon.call")
 
 TURN_MODEL_SAMPLES = 8 * SPEECH_RATE_HZ
 """The turn model was trained on the last 8 s of a turn."""
+
+
+ECHO_TAIL_MS = 800
+"""The end of an answer is on its way to a far loudspeaker and back for so long, a room's reverberation included."""
 
 
 class Listener:
@@ -64,7 +68,7 @@ class Listener:
 
     def _voice_started(self, fact: VoiceStarted) -> None:
         call = self._call
-        if call.reply is not None and self._may_interrupt() and self._doorman.knows(fact.first_sample):
+        if self._is_over_the_agent(fact.first_sample) and self._doorman.knows(fact.first_sample):
             self._ear.hearing.end_of_speech()
             call.recorder.dismissed()
             return
@@ -95,6 +99,12 @@ class Listener:
         if hearing.onset_windows != onset_windows:
             hearing.onset_windows = onset_windows
             self._call.recorder.listens(hearing, self._call.settings.turn_detection)
+
+    def _is_over_the_agent(self, sample: int) -> bool:
+        """Over its voice, or so soon after it that it may be its echo."""
+        ended = self.idle_since
+        tail = ended is not None and sample - ended < samples(ECHO_TAIL_MS)
+        return tail or (self._call.reply is not None and self._may_interrupt())
 
     def _is_early(self, reply: Reply, started_s: float) -> bool:
         """Did this voice begin as the answer did?"""

@@ -175,9 +175,9 @@ class TurnTakingOptions(Options):
         BACKCHANNELS, description="What a caller says without wanting the turn, in the language of the calls."
     )
     backchannel_silence_ms: int = Field(
-        200,
+        260,
         ge=0,
-        description="Silence after a backchannel that makes sure that nothing follows: gaps within words reach 120 ms.",
+        description="Silence after a backchannel that makes sure that nothing follows: between words are up to 200.",
     )
     echo_likeness: float = Field(
         0.55,

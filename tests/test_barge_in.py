@@ -11,7 +11,7 @@ OPTIONS = TurnTakingOptions()
 JUDGE = WordsJudge(OPTIONS)
 STOP, ON = Verdict.INTERRUPTION, Verdict.FALSE_ALARM
 VOICE = Intrusion(voiced_ms=256, silence_ms=0, held_ms=200)
-OVER = replace(VOICE, silence_ms=224, held_ms=420)
+OVER = replace(VOICE, silence_ms=288, held_ms=420)
 LONG_OVER = replace(VOICE, silence_ms=416, held_ms=620)
 
 intrusions = st.builds(

@@ -241,7 +241,7 @@ async def test_who_answers_the_question_with_a_sound_is_there() -> None:
     async with calling(options=ASKING, speed=2.0) as rig:
         rig.line.give(silence(2100))
         await speaking(rig)
-        rig.line.give(said("mhm", pause_ms=300))
+        rig.line.give(said("mhm", pause_ms=600))
         await rig.line.wait(m.TurnTimed)
         rig.line.give(silence(2100))
         await rig.line.wait(m.TurnTimed, 2)
