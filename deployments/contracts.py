@@ -106,13 +106,6 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True)
-class SentenceEnd:
-    """How likely the caller's last message ends where it does, as `Llm.sentence_end` has it."""
-
-    probability: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class TextDelta:
     """Some more text of the answer."""
 
@@ -136,7 +129,7 @@ class Finished:
     usage: Usage
 
 
-LlmItem = SentenceEnd | TextDelta | ToolCall | Finished
+LlmItem = TextDelta | ToolCall | Finished
 
 
 class Llm(Protocol):
@@ -151,9 +144,8 @@ class Llm(Protocol):
         temperature: float,
         tools: Sequence[Tool] = (),
         tool_choice: str = "auto",
-        judge: bool = False,
     ) -> AsyncGenerator[LlmItem, None]:
-        """Yield text as it comes, then any tool calls, then `Finished`. With `judge`, `SentenceEnd` comes before.
+        """Yield text as it comes, then any tool calls, then `Finished`.
 
         Where the last message is the assistant's, it goes on after its text, as if it had just written that.
 

@@ -11,7 +11,6 @@ from deployments.contracts import (
     Finished,
     LlmItem,
     Message,
-    SentenceEnd,
     TextDelta,
     Tool,
     ToolCall,
@@ -122,16 +121,18 @@ class Draft:
         """Raises ModelFailed when the stream ends without having finished."""
         self._stamp("llm_started")
         begun, alone = Begun(), self._yields(brief)
+        if not alone:
+            await self.judge(brief)
         whole = await self._write_on(brief, begun, until_first=alone)
         if alone:
-            await self._judge(brief)
+            await self.judge(brief)
         if not whole:
             await self._first_sound.wait()
             await self._write_on(brief, begun, until_first=False)
 
-    async def _judge(self, brief: Brief) -> None:
-        """Is the caller's sentence over? Asked after the first phrase, which is heard sooner so. The LLM has read all
-        but a word of the question by then, and answers before the silence has lasted long enough to need it."""
+    async def judge(self, brief: Brief) -> None:
+        """Is the caller's sentence over? Asked after the first phrase where that is written alone: it is heard sooner
+        so, and the LLM, which has read all but a word of the question, says so before the silence is long enough."""
         if brief.on_sentence_end is None:
             return
         try:
@@ -152,10 +153,6 @@ class Draft:
         items = timely(self._generate(brief, begun), "the LLM", limits.first_token_s, limits.next_token_s)
         try:
             async for item in items:
-                if isinstance(item, SentenceEnd):
-                    if brief.on_sentence_end is not None:
-                        brief.on_sentence_end(item.probability)
-                    continue
                 self._stamp("llm_first_token")
                 if isinstance(item, TextDelta) and brief.output == "audio":
                     phrases = begun.push(item.text)
@@ -186,7 +183,6 @@ class Draft:
             temperature=self._options.temperature,
             tools=brief.tools,
             tool_choice=brief.tool_choice,
-            judge=brief.on_sentence_end is not None and not self._yields(brief),
         )
 
     async def _add(self, phrases: list[Phrase]) -> None:

@@ -75,7 +75,6 @@ class RemoteLlm(Remote):
         temperature: float,
         tools: Sequence[Tool] = (),
         tool_choice: str = "auto",
-        judge: bool = False,
     ) -> AsyncGenerator[LlmItem, None]:
         return self.stream(
             "generate",
@@ -85,7 +84,6 @@ class RemoteLlm(Remote):
             temperature=temperature,
             tools=tools,
             tool_choice=tool_choice,
-            judge=judge,
         )
 
     async def sentence_end(

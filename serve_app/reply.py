@@ -136,8 +136,9 @@ class Reply:
         elif prompt is None:
             await self._say_nothing()
         else:
-            await self._hold_back(prompt)
-            await self._perform(Draft(self._stage.models, self._stage.options, self._stamp), prompt, fill=True)
+            draft = Draft(self._stage.models, self._stage.options, self._stamp)
+            await self._hold_back(draft, prompt)
+            await self._perform(draft, prompt, fill=True)
 
     async def _say_nothing(self) -> None:
         await self._released.wait()
@@ -175,34 +176,23 @@ class Reply:
                 await filling
             self._complete(part)
 
-    async def _hold_back(self, messages: Sequence[Message]) -> None:
+    async def _hold_back(self, draft: Draft, messages: Sequence[Message]) -> None:
         """Wait while models are busy with turns of other calls, unless this answer is wanted as well."""
         common, call = self._stage.common, self._stage.session_id
         if self._stage.held_back and not self._released.is_set():
             common.telemetry.report(Measure("antiphon_answers_held_back"))
             with common.back_off.told_when_calm(call, self._may_write.set):
-                await self._judge_words_until(self._may_write, messages)
+                await self._judge_words_until(self._may_write, draft, messages)
         if not self._released.is_set():
             self.in_advance = True
             common.tally.note("answer", "started")
 
-    async def _judge_words_until(self, enough: asyncio.Event, messages: Sequence[Message]) -> None:
+    async def _judge_words_until(self, enough: asyncio.Event, draft: Draft, messages: Sequence[Message]) -> None:
         """The LLM says with an answer whether the caller's sentence is over. Here it says so without one."""
         async with asyncio.TaskGroup() as group:
-            asking = group.create_task(self._judge_words(messages))
+            asking = group.create_task(draft.judge(self._brief(messages)))
             await enough.wait()
             asking.cancel()
-
-    async def _judge_words(self, messages: Sequence[Message]) -> None:
-        told, stage = self._judging(), self._stage
-        if told is None:
-            return
-        try:
-            async with asyncio.timeout(stage.options.deadlines.end_of_turn_s):
-                tools = self._settings.tools
-                told(await stage.models.llm.sentence_end(messages, session_id=stage.session_id, tools=tools))
-        except (AntiphonError, TimeoutError) as failed:
-            log.warning("the LLM gave no opinion on the turn's end: %s", failed)
 
     # --- the filler
 

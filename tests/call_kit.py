@@ -197,10 +197,7 @@ class Recording:
         temperature: float,
         tools: Sequence[Tool] = (),
         tool_choice: str = "auto",
-        judge: bool = False,
     ) -> AsyncGenerator[LlmItem, None]:
-        if judge:
-            self.judged.append(messages[-1].text)
         (self.prompts if messages[-1].role != "assistant" else self.continued).append(messages)
         self.open_streams += 1
         try:
@@ -211,7 +208,6 @@ class Recording:
                 temperature=temperature,
                 tools=tools,
                 tool_choice=tool_choice,
-                judge=judge,
             ):
                 yield item
         finally:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deployments.contracts import Finished, LlmItem, Message, ModelFiles, SentenceEnd, TextDelta, Tool, ToolCall
+from deployments.contracts import Finished, LlmItem, Message, ModelFiles, TextDelta, Tool, ToolCall
 from deployments.errors import BadModel, BadRequest
 from deployments.llm.llama_cpp import LlamaCpp
 from deployments.llm.options import LlmOptions
@@ -256,12 +256,3 @@ Call a tool with <tool_call>{"name": ..., "arguments": ...}</tool_call>. Tools: 
 </tool_call>{% endfor %}<|im_end|>
 {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
 {% endif %}"""
-
-
-async def test_an_answer_may_begin_with_an_opinion_on_the_callers_last_sentence(engine: LlamaCpp) -> None:
-    talk = asked("What is the capital of France?")
-    apart = await engine.sentence_end(talk, session_id="apart")
-    first, *rest = await items(engine, talk, judge=True)
-    assert isinstance(first, SentenceEnd)
-    assert first.probability == pytest.approx(apart, rel=0.05)
-    assert text_of(rest) == text_of(await items(engine, talk))

@@ -32,7 +32,6 @@ class LlmDeployment(ModelDeployment[LlmEngine]):
         temperature: float,
         tools: Sequence[Tool] = (),
         tool_choice: str = "auto",
-        judge: bool = False,
     ) -> AsyncGenerator[LlmItem, None]:
         """As `contracts.Llm.generate`. Raises `BadRequest` for what can never be answered, else `ModelFailed`.
 
@@ -55,7 +54,6 @@ class LlmDeployment(ModelDeployment[LlmEngine]):
                 temperature=temperature,
                 tools=tools,
                 tool_choice=tool_choice,
-                judge=judge,
             )
         )
         try:

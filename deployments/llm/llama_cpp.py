@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from deployments.contracts import Capabilities, Finished, LlmItem, Message, ModelFiles, SentenceEnd, Tool, Usage
+from deployments.contracts import Capabilities, Finished, LlmItem, Message, ModelFiles, Tool, Usage
 from deployments.errors import BadModel, BadRequest, ModelFailed
 from deployments.llm.answer import AnswerReader, server_error
 from deployments.llm.chat import ChatFormat
@@ -90,11 +90,8 @@ class LlamaCpp:
         temperature: float,
         tools: Sequence[Tool] = (),
         tool_choice: str = "auto",
-        judge: bool = False,
     ) -> AsyncGenerator[LlmItem, None]:
         """As `contracts.Llm.generate`; the request has been checked."""
-        if judge:
-            yield SentenceEnd(await self.sentence_end(messages, session_id=session_id, tools=tools))
         usable = () if tool_choice == "none" else tools
         body = {
             **self._chat.body(messages, usable, tool_choice),

@@ -34,7 +34,6 @@ from deployments.contracts import (
     LlmItem,
     Message,
     ModelFiles,
-    SentenceEnd,
     TextDelta,
     Tool,
     ToolCall,
@@ -77,12 +76,9 @@ class SyntheticLlm:
         temperature: float,
         tools: Sequence[Tool] = (),
         tool_choice: str = "auto",
-        judge: bool = False,
     ) -> AsyncGenerator[LlmItem, None]:
         """As `contracts.Llm.generate`."""
         del temperature
-        if judge:
-            yield SentenceEnd(await self.sentence_end(messages, session_id=session_id))
         prompt = prompt_words(messages)
         cached = self._remember(session_id, prompt)
         async with self._clock.request():
