@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TypeVar
 
-from deployments.contracts import SPEECH_RATE_HZ, Asr, Llm, Message, TurnDetector, VoiceActivity
+from deployments.contracts import SPEECH_RATE_HZ, Asr, Llm, Message, TextDelta, TurnDetector, VoiceActivity
 from serve_app.conversation.items import SemanticVad
 from serve_app.conversation.listening import VoicePaused, VoiceResumed, VoiceStarted, milliseconds, samples
+from serve_app.conversation.phrases import SpokenPhrases
 from serve_app.conversation.vad_batch import BatchedVoiceActivity
 from serve_app.ear import Ear
 from serve_app.evaluation.clips import Clip
-from serve_app.evaluation.pauses import NEAR_MS, Latencies, Pause
+from serve_app.evaluation.pauses import NEAR_MS, WINDOW_MS, Latencies, Pause
 from serve_app.listener import TURN_MODEL_SAMPLES
 from serve_app.options import CallOptions
 
 T = TypeVar("T")
-WINDOW_MS = 32
 CLOSELY_MS, SPARSELY_MS, LAST_MS = 256, 160, 1300
 """The turn model is asked after every window up to `CLOSELY_MS`, from there every `SPARSELY_MS`: its answers hardly
 change any more, and each costs as much as ten windows of everything else."""
@@ -122,6 +122,20 @@ async def _sentence_end(models: Models, session_id: str, text: str) -> float | N
     async with aclosing(read) as items:
         async for _ in items:
             pass
-    asked = models.llm.sentence_end([instructions, Message("user", text)], session_id=session_id)
+    asked = _opinion(models, [instructions, Message("user", text)], session_id)
     found = await models.timed("sentence_end", asked)
     return None if found is None else round(found, 5)
+
+
+async def _opinion(models: Models, messages: Sequence[Message], session_id: str) -> float | None:
+    """Behind the first phrase, where a call asks for it there."""
+    options, phrases = models.options, SpokenPhrases()
+    if options.first_phrase_alone:
+        written = models.llm.generate(
+            messages, session_id=session_id, max_tokens=options.max_answer_tokens, temperature=options.temperature
+        )
+        async with aclosing(written) as items:
+            async for item in items:
+                if isinstance(item, TextDelta) and phrases.push(item.text):
+                    break
+    return await models.llm.sentence_end(messages, session_id=session_id)

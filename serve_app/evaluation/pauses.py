@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+WINDOW_MS = 32
+"""The voice detector's, by which a call's time goes on."""
 NEAR_MS = 300
 """The voice detector finds the end of speech within this of where it was made."""
 

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from serve_app.conversation.judging import TurnJudge
-from serve_app.evaluation.pauses import Latencies, Pause
+from serve_app.evaluation.pauses import WINDOW_MS, Latencies, Pause
 
-WINDOW_MS = 32
 PAUSE_MS = 64
 """The silence after which a pause begins (`call.listening.pause_ms`), the transcript with it."""
 LONGEST_MS = 10_000
