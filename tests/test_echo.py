@@ -5,11 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from deployments import tones
 from deployments.audio import to_pcm
-from deployments.contracts import Pcm
+from deployments.contracts import SPEECH_RATE_HZ, Pcm
 from loadtest.speech import RECORDINGS
 from serve_app.conversation.echo import DELAY_MS, PlayedMemory, likeness
 from serve_app.options import TurnTakingOptions
+from tests.interjection import INTERJECTION
 from tests.spoken import speech
 
 OPTIONS = TurnTakingOptions()
@@ -120,6 +122,14 @@ def test_recorded_people_in_a_recorded_room() -> None:
     assert shares[0] >= 0.75
     assert shares[1] <= 0.1
     assert shares[2] <= 0.15
+
+
+def test_the_interjection_of_tests_is_no_echo_of_letters() -> None:
+    answer = tones.encode("you said: the quick brown fox jumps over the lazy dog.", SPEECH_RATE_HZ)
+    over = tones.encode(INTERJECTION, SPEECH_RATE_HZ)
+    for at in range(SPEECH_RATE_HZ // 2, len(answer) - len(over), SPEECH_RATE_HZ // 20):
+        for length in range(128 * 16, len(over), 64 * 16):
+            assert likeness(over[:length], answer[: at + length]) < TurnTakingOptions().echo_likeness
 
 
 def test_the_memory_knows_when_a_sound_sounds() -> None:

@@ -23,6 +23,7 @@ from tests.browser.page_kit import (
     wait_until_answered,
     words_of,
 )
+from tests.interjection import INTERJECTION
 
 
 def test_speak_and_hear_the_answer(playwright: Any, chromium: str, either_url: str, tmp_path: Path) -> None:
@@ -60,7 +61,7 @@ LONG = "tell me a story that is long enough to be interrupted before it has come
 def test_speaking_into_the_answer_stops_it(playwright: Any, chromium: str, either_url: str, tmp_path: Path) -> None:
     first = tones.encode(LONG, RATE_HZ)
     pause = np.zeros(int(3.0 * RATE_HZ), np.int16)  # in which the answer, as long as the question, has begun
-    second = tones.encode("stop it", RATE_HZ)
+    second = tones.encode(INTERJECTION, RATE_HZ)
     microphone = recording(tmp_path / "mic.wav", np.concatenate([first, pause, second]))
     with opened(playwright, chromium, either_url, microphone) as page:
         unprocessed(page)

@@ -8,18 +8,19 @@ from typing import Any
 
 import pytest
 
+from tests.interjection import INTERJECTION
 from tests.system import ROOT, System
 
 pytestmark = pytest.mark.timeout(400)
 
-CASES = """
+CASES = f"""
 cases:
   - name: question
-    turns: [{say: "what time is it"}]
+    turns: [{{say: "what time is it"}}]
   - name: interrupted
     turns:
       - say: "tell me a long story about everything that you know"
-        over: [{kind: interruption, after_ms: 300, sound: "wait a moment please"}]
+        over: [{{kind: interruption, after_ms: 300, sound: "{INTERJECTION}"}}]
 """
 
 

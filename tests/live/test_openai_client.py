@@ -10,6 +10,7 @@ import pytest
 
 from deployments import tones
 from deployments.vad.options import VadOptions
+from tests.interjection import INTERJECTION
 from tests.live.realtime_caller import RATE_HZ, Caller, calling
 
 WEATHER = {
@@ -60,12 +61,12 @@ async def interrupt(caller: Caller) -> None:
     since = len(caller.events)
     caller.say("count to 200")
     await caller.wait("response.output_audio.delta", since=since)
-    caller.say("not that please")
+    caller.say(INTERJECTION)
     done = await caller.wait("response.done", since=since)
     assert (done.response.status, done.response.status_details.reason) == ("cancelled", "turn_detected")
     kinds = caller.kinds(since)
     assert kinds.count("input_audio_buffer.speech_started") == 2
-    assert "not that please" in await caller.answer(since + kinds.index("response.done") + 1)
+    assert INTERJECTION in await caller.answer(since + kinds.index("response.done") + 1)
 
 
 # --- turn_detection, field by field
@@ -155,7 +156,7 @@ async def test_without_interrupt_response_the_answer_goes_on(demo_url: str, kind
         await caller.detect(type=kind, interrupt_response=False)
         caller.say("count to 20")
         await caller.wait("response.output_audio.delta")
-        caller.say("not that please")
+        caller.say(INTERJECTION)
         done: Any = await caller.wait("response.done")
         assert done.response.status == "completed"
         await caller.wait("input_audio_buffer.speech_started", count=2)
