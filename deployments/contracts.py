@@ -64,13 +64,18 @@ class Transcript:
     no_speech_probability: float
     audio_ms: int
     language: str
+    doubtful: bool = False
+    """Heard in haste, and worth a second look."""
 
 
 class Asr(Protocol):
     """Speech to text, the whole utterance each time: any replica can serve any request."""
 
-    async def transcribe(self, audio: Pcm, *, language: str | None = None, hint: str = "") -> Transcript:
-        """`audio`: int16[n] at 16 kHz. `hint`: text that came before, to help with names."""
+    async def transcribe(
+        self, audio: Pcm, *, language: str | None = None, hint: str = "", hasty: bool = False
+    ) -> Transcript:
+        """`audio`: int16[n] at 16 kHz. `hint`: text that came before, to help with names. `hasty`: of somebody who
+        goes on speaking; what would take a second look is left out."""
         ...
 
 

@@ -83,6 +83,8 @@ class Notes:
         match kind:
             case "antiphon.state.v1":
                 self._enter(str(event["state"]))
+                if event["state"] == "held":  # hearing is told by the protocol itself
+                    self._note("hears_voice")
             case "antiphon.timeline.v1":
                 self._note("timeline", data=event["timeline"])
             case "input_audio_buffer.speech_started":

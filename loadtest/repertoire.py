@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,7 +150,35 @@ def pink_noise(seconds: float, rng: np.random.Generator) -> Pcm:
     return _pcm(_shaped(round(seconds * RATE_HZ), rng, lambda hz: 1 / np.sqrt(np.maximum(hz, 40))))
 
 
-MADE = {"cough": cough, "chords": chords, "pink_noise": pink_noise}
+def mhm(seconds: float, rng: np.random.Generator) -> Pcm:
+    """A hum of two syllables with a breath between, the second one higher. Texts spell it, and voices read the letters.
+
+    A source and a filter (Fant 1960): the vocal cords' harmonics, each weaker by its number, through the resonances of
+    a nasal [m], whose first one holds nearly all of the sound (Fujimura 1962).
+    """
+    at = np.linspace(0, 1, round(seconds * RATE_HZ))
+    low_hz = float(rng.uniform(95, 125))
+    first, second = _edged(at, 0, 0.42), _edged(at, 0.55, 1)
+    pitch_hz = low_hz * np.where(at < 0.48, 1 - 0.08 * at, 1.18 + 0.12 * np.sin(2 * np.pi * (at - 0.5)))
+    phase = 2 * np.pi * np.cumsum(pitch_hz) / RATE_HZ
+    hum = sum(np.sin(tone * phase) * _nasal(tone * low_hz) / tone for tone in range(1, 40)) * (first + second)
+    breath = _shaped(len(at), rng, _nasal) * (first + second + 4 * np.exp(-(((at - 0.485) / 0.05) ** 2)))
+    return _pcm(hum / hum.std() + 0.02 * breath / breath.std())
+
+
+def _edged(at: NDArray[np.float64], begin: float, end: float) -> NDArray[np.float64]:
+    """1 between the two, with soft edges."""
+    return np.clip(np.minimum(at - begin, (end - at) / 2) / 0.06, 0, 1)
+
+
+def _nasal(hz: Any) -> Any:
+    """Gain at this frequency of a vocal tract that is closed at the lips."""
+    resonances = ((270, 80, 1.0), (1000, 150, 0.1), (2200, 250, 0.04), (2900, 300, 0.015))  # Hz, Hz wide, level
+    gains = (level * (wide / at) / np.hypot(1 - (hz / at) ** 2, hz * wide / at**2) for at, wide, level in resonances)
+    return sum(gains)
+
+
+MADE = {"cough": cough, "chords": chords, "pink_noise": pink_noise, "mhm": mhm}
 
 
 def _shaped(samples: int, rng: np.random.Generator, gain) -> NDArray[np.float64]:  # type: ignore[no-untyped-def]

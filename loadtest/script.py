@@ -46,7 +46,7 @@ class Part(_Words):
     sentence: int | None = Field(None, ge=1)
     text: str | None = Field(None, min_length=1)
     file: str | None = Field(None, min_length=1)
-    make: Literal["cough", "chords", "pink_noise"] | None = None
+    make: Literal["cough", "chords", "pink_noise", "mhm"] | None = None
     pause_ms: Span | None = None
     seconds: float = Field(2.0, gt=0, le=60)
     level_db: Db | None = None

@@ -104,7 +104,7 @@ class Hold:
         try:
             async with asyncio.timeout(call.stage.options.deadlines.barge_in_words_s):
                 transcript = await call.stage.models.asr.transcribe(
-                    audio, language=call.settings.language, hint=call.settings.hint
+                    audio, language=call.settings.language, hint=call.settings.hint, hasty=True
                 )
             self._words, self._read_samples = transcript.text.strip(), voiced_samples
         except Exception as failed:  # whatever it is: the call can do without these words

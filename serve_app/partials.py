@@ -47,7 +47,8 @@ class Partials:
         since = hearing.last_voiced_sample - (turn.partial.end_sample if turn.partial else turn.first_sample)
         spoken_ms = hearing.voiced_ms
         broke_off = 0 < hearing.silence_ms < options.pause_ms and since >= samples(BREAK_MS)
-        every_ms = max(options.partial_every_ms, DUTY * self._took_s * 1000)
+        busy_ms = DUTY * self._took_s * 1000 if turn.stable.latest else 0  # the first words are worth the haste
+        every_ms = max(options.partial_every_ms, busy_ms)
         due = spoken_ms >= options.partial_from_ms and (broke_off or since >= samples(every_ms))
         if due and not self._call.stage.held_back:
             self._begin(turn)
@@ -61,7 +62,7 @@ class Partials:
 
     async def _understand(self, turn: CallerTurn, audio: Pcm) -> Listened:
         began_s = now_s()
-        listened = await understand(self._call, audio)
+        listened = await understand(self._call, audio, hasty=True)
         self._took_s = now_s() - began_s
         if not isinstance(listened, AntiphonError):
             turn.unread_words += turn.stable.push(listened.text)

@@ -60,8 +60,10 @@ class Remote:
 
 
 class RemoteAsr(Remote):
-    async def transcribe(self, audio: Pcm, *, language: str | None = None, hint: str = "") -> Transcript:
-        transcript: Transcript = await self.ask("transcribe", audio, language=language, hint=hint)
+    async def transcribe(
+        self, audio: Pcm, *, language: str | None = None, hint: str = "", hasty: bool = False
+    ) -> Transcript:
+        transcript: Transcript = await self.ask("transcribe", audio, language=language, hint=hint, hasty=hasty)
         return transcript
 
 

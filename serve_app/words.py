@@ -31,13 +31,15 @@ def adopt_words(call: "Call", turn: CallerTurn, partial: Partial, audio: Pcm) ->
     turn.transcript = call.spawn(_adopt(call, turn, partial, audio))
 
 
-async def understand(call: "Call", audio: Pcm) -> Listened:
+async def understand(call: "Call", audio: Pcm, *, hasty: bool = False) -> Listened:
     """The words in it, or why there are none."""
     settings = call.settings
     try:
         async with asyncio.timeout(call.stage.options.deadlines.transcript_s):
             with call.stage.common.back_off.transcribing(len(audio) / SPEECH_RATE_HZ):
-                return await call.stage.models.asr.transcribe(audio, language=settings.language, hint=settings.hint)
+                return await call.stage.models.asr.transcribe(
+                    audio, language=settings.language, hint=settings.hint, hasty=hasty
+                )
     except TimeoutError:
         return ModelFailed("the transcript did not come in time")
     except AntiphonError as failed:
@@ -52,7 +54,7 @@ async def _transcribe(call: "Call", turn: CallerTurn, audio: Pcm) -> Listened:
 async def _adopt(call: "Call", turn: CallerTurn, partial: Partial, audio: Pcm) -> Listened:
     turn.timeline.restamp("transcript_started", at_s=partial.began_s, speculative=not turn.committed)
     listened = await asyncio.shield(partial.task)  # it goes on where the caller does
-    if isinstance(listened, AntiphonError):
+    if isinstance(listened, AntiphonError) or listened.doubtful:
         return await _transcribe(call, turn, audio)
     return _ready(call, turn, listened)
 

@@ -7,11 +7,14 @@ from faster_whisper import WhisperModel
 
 from deployments.asr.faster_whisper import FasterWhisper
 from deployments.asr.options import AsrOptions
-from deployments.asr.utterance import is_silent, repeats_itself, split
+from deployments.asr.utterance import before_repeating, is_silent, repeats_itself, split
 from deployments.asr.whisper_decoder import join_pieces
-from deployments.audio import to_float
-from deployments.contracts import ModelFiles
+from deployments.audio import resample, to_float
+from deployments.contracts import SPEECH_RATE_HZ, ModelFiles
 from deployments.errors import BadModel, BadRequest
+from loadtest.repertoire import mhm
+from serve_app.conversation.barge_in import Backchannels
+from serve_app.options import BACKCHANNELS
 from tests.spoken import model, speech
 
 OPTIONS = AsrOptions(model="whisper-tiny.en")
@@ -75,6 +78,20 @@ async def test_a_hint_that_makes_it_repeat_itself_is_survived(engine: FasterWhis
     hint = "The pencils have all been used. At that high level, the air is pure."
     for text, audio in speech().items():
         assert len(words((await engine.transcribe(audio, hint=hint)).text)) <= len(words(text)) + 1
+
+
+async def test_in_haste_a_repetition_is_cut_instead_of_heard_again(engine: FasterWhisper) -> None:
+    hint = "Say it again: no no no no no no no no no no no no no no no no no no no no no no no"
+    seen = 0
+    for audio in speech().values():
+        for length in range(4000, len(audio), 2000):
+            heard = await engine.transcribe(audio[:length], hint=hint, hasty=True)
+            assert not repeats_itself(heard.text)
+            seen += heard.doubtful
+            if heard.doubtful:
+                assert not (await engine.transcribe(audio[:length], hint=hint)).doubtful
+                break
+    assert seen
 
 
 async def test_languages(engine: FasterWhisper) -> None:
@@ -151,6 +168,27 @@ def test_silence_is_measured_by_its_loudest_20_ms() -> None:
 )
 def test_repetitions_are_seen(text: str, repeats: bool) -> None:
     assert repeats_itself(text) is repeats
+
+
+@pytest.mark.parametrize(
+    ("text", "before"),
+    [
+        ("At that time, at that time.", "At that time,"),
+        ("Drop. Drop. Drop? Drop.", "Drop."),
+        ("Drop the two when you drop the two", "Drop the two when you"),
+        ("The child almost hurt the small dog.", "The child almost hurt the small dog."),
+        ("", ""),
+    ],
+)
+def test_the_text_before_a_repetition(text: str, before: str) -> None:
+    assert before_repeating(text) == before
+
+
+async def test_a_hum_is_heard_as_a_backchannel(engine: FasterWhisper) -> None:
+    hum = resample(mhm(0.5, np.random.default_rng(0)), 24_000, SPEECH_RATE_HZ)
+    heard = await engine.transcribe(np.concatenate([np.zeros(1600, np.int16), hum]))
+    assert Backchannels(BACKCHANNELS).may_be_all_of(heard.text)
+    assert heard.text
 
 
 def test_punctuation_joins_the_word_before_it() -> None:

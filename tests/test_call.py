@@ -99,7 +99,7 @@ async def test_without_speculation_the_answer_is_made_when_the_turn_is_over() ->
 
 async def test_sound_without_words_gets_no_answer() -> None:
     class HearsNothing:
-        async def transcribe(self, audio: Pcm, *, language: str | None = None, hint: str = "") -> Transcript:
+        async def transcribe(self, audio: Pcm, *, language: str | None = None, **how: Any) -> Transcript:
             return Transcript("", (), 1.0, 0, "en")
 
     async with calling(asr=HearsNothing()) as rig:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ WINDOW = 512  # samples
 class Deaf:
     """An ASR that knows tones from noise; other sound has no words."""
 
-    async def transcribe(self, audio: Pcm, *, language: str | None = None, hint: str = "") -> Transcript:
+    async def transcribe(self, audio: Pcm, *, language: str | None = None, **how: Any) -> Transcript:
         return Transcript(decode(audio), (), 0.0, len(audio) // 16, language or "en")
 
 
@@ -28,8 +29,8 @@ class Failing(Deaf):
 
     turns = 0
 
-    async def transcribe(self, audio: Pcm, *, language: str | None = None, hint: str = "") -> Transcript:
-        heard = await super().transcribe(audio, language=language, hint=hint)
+    async def transcribe(self, audio: Pcm, *, language: str | None = None, **how: Any) -> Transcript:
+        heard = await super().transcribe(audio, language=language)
         if not "count to 20".startswith(heard.text):
             raise ModelFailed("no words today")
         return heard

@@ -57,7 +57,7 @@ async def test_a_model_that_fails_is_apologised_for_and_the_next_turn_works(illn
 
 async def test_speech_that_nobody_could_understand_is_apologised_for() -> None:
     class Deaf:
-        async def transcribe(self, audio: Pcm, *, language: str | None = None, hint: str = "") -> Transcript:
+        async def transcribe(self, audio: Pcm, *, language: str | None = None, **how: Any) -> Transcript:
             raise ModelFailed("no ears")
 
     async with calling(asr=Deaf()) as rig:

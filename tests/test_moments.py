@@ -82,6 +82,12 @@ def test_of_the_socket_where_deltas_add_up() -> None:
     ]
 
 
+def test_an_answer_that_is_held_back_tells_that_a_voice_is_heard() -> None:
+    notes = told(*({"type": "antiphon.state.v1", "state": state} for state in ("hearing", "held")))
+    kinds = [moment.kind for moment in notes.moments]
+    assert kinds == ["state", "state", "hears_voice"]  # hearing has an event of the protocol's own
+
+
 def test_who_tells_no_state_is_busy_while_a_response_is_open_or_a_voice_heard() -> None:
     notes = Notes(lambda: 0)
     assert not notes.busy

@@ -1,6 +1,7 @@
 """What a call does with the caller's words while they speak."""
 
 import asyncio
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -77,6 +78,22 @@ async def test_a_transcript_begun_when_the_voice_broke_off_is_the_one_of_the_tur
         timeline: Any = rig.line.all(m.TurnTimed)[0].timeline
         moments = {each["name"]: each for each in timeline["moments"]}
         assert "transcript_ready" in moments
+
+
+async def test_what_was_heard_in_haste_and_is_doubtful_is_heard_once_more() -> None:
+    class Doubting(Asr):
+        async def transcribe(self, audio: Pcm, *, hasty: bool = False, **how: Any) -> Transcript:
+            heard = await super().transcribe(audio, **how)
+            return replace(heard, text="hello", doubtful=True) if hasty else heard
+
+    asr = Doubting()
+    async with calling(asr=asr, options=options(partial_every_ms=60_000)) as rig:
+        await give_slowly(rig, said("hello there", pause_ms=0))
+        before = len(asr.asked)
+        await give_slowly(rig, silence(800))
+        await rig.line.wait(m.TurnTimed)
+        assert len(asr.asked) == before + 2
+        assert [event.text for event in rig.line.all(m.Transcribed)] == ["hello there"]
 
 
 async def test_without_partials_one_transcript_is_made_at_the_pause() -> None:

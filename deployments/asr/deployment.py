@@ -22,7 +22,9 @@ class AsrDeployment(ModelDeployment[AsrEngine]):
     }
     options: AsrOptions
 
-    async def transcribe(self, audio: Pcm, *, language: str | None = None, hint: str = "") -> Transcript:
+    async def transcribe(
+        self, audio: Pcm, *, language: str | None = None, hint: str = "", hasty: bool = False
+    ) -> Transcript:
         """`audio`: int16[n] at 16 kHz, at most `longest_s`. `hint`: text that came before, to help with names.
 
         Raises BadRequest for audio of another kind or a language that the model does not know, ModelFailed when the
@@ -30,4 +32,4 @@ class AsrDeployment(ModelDeployment[AsrEngine]):
         """
         check_speech(audio, self.options.longest_s)
         async with answering(self.options.model, self.options.deadline_s):
-            return await self.engine.transcribe(audio, language=language, hint=hint)
+            return await self.engine.transcribe(audio, language=language, hint=hint, hasty=hasty)

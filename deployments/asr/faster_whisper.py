@@ -17,7 +17,7 @@ import numpy as np
 from faster_whisper import WhisperModel
 
 from deployments.asr.options import AsrOptions
-from deployments.asr.utterance import is_silent, repeats_itself, split
+from deployments.asr.utterance import before_repeating, is_silent, repeats_itself, split
 from deployments.asr.whisper_decoder import FULL_MS, Decoded, Floats, WhisperDecoder
 from deployments.audio import duration_ms, to_float
 from deployments.contracts import SPEECH_RATE_HZ, Capabilities, ModelFiles, Pcm, Transcript
@@ -69,12 +69,14 @@ class FasterWhisper:
         await asyncio.to_thread(self._pool.shutdown)
         self._decoder.unload()
 
-    async def transcribe(self, audio: Pcm, *, language: str | None = None, hint: str = "") -> Transcript:
+    async def transcribe(
+        self, audio: Pcm, *, language: str | None = None, hint: str = "", hasty: bool = False
+    ) -> Transcript:
         """`words` is empty unless `word_times`. Raises BadRequest for a language that the model does not know."""
         chosen = self._known(language or self._options.language)
         if is_silent(audio, self._options.silence_dbfs):
             return self._transcript(audio, [], chosen)
-        return await self._in_thread(lambda abandoned: self._transcribe(audio, chosen, hint, abandoned))
+        return await self._in_thread(lambda abandoned: self._transcribe(audio, chosen, hint, hasty, abandoned))
 
     async def _in_thread(self, work: Callable[[threading.Event], T]) -> T:
         abandoned = threading.Event()
@@ -93,7 +95,9 @@ class FasterWhisper:
             raise BadRequest(f"{self._options.model} knows no language {language!r}, only: {known}", field="language")
         return code
 
-    def _transcribe(self, audio: Pcm, language: str | None, hint: str, abandoned: threading.Event) -> Transcript:
+    def _transcribe(
+        self, audio: Pcm, language: str | None, hint: str, hasty: bool, abandoned: threading.Event
+    ) -> Transcript:
         """All windows of the audio, one after the other; blocks."""
         found: list[Decoded] = []
         first_ms = 0
@@ -102,14 +106,17 @@ class FasterWhisper:
                 break
             samples = to_float(window)
             language = language or self._decoder.detect_language(samples)
-            found.append(_moved(self._believed(self._decode(samples, language, hint, abandoned)), first_ms))
+            found.append(_moved(self._believed(self._decode(samples, language, hint, hasty, abandoned)), first_ms))
             first_ms += duration_ms(window, SPEECH_RATE_HZ)
         return self._transcript(audio, found, language)
 
-    def _decode(self, samples: Floats, language: str, hint: str, abandoned: threading.Event) -> Decoded:
+    def _decode(self, samples: Floats, language: str, hint: str, hasty: bool, abandoned: threading.Event) -> Decoded:
         decoded = self._decoder.quick(samples, language, hint)
-        suspicious = decoded.ran_away or repeats_itself(decoded.text)
-        return self._decoder.thorough(samples, language) if suspicious and not abandoned.is_set() else decoded
+        if not (decoded.ran_away or repeats_itself(decoded.text)):
+            return decoded
+        if hasty or abandoned.is_set():
+            return replace(decoded, text=before_repeating(decoded.text), words=(), doubtful=True)
+        return self._decoder.thorough(samples, language)
 
     def _believed(self, decoded: Decoded) -> Decoded:
         """`decoded`, without its words where nobody spoke."""
@@ -125,6 +132,7 @@ class FasterWhisper:
             no_speech_probability=min((part.no_speech_probability for part in found), default=1.0),
             audio_ms=duration_ms(audio, SPEECH_RATE_HZ),
             language=language or self._decoder.languages[0],
+            doubtful=any(part.doubtful for part in found),
         )
 
     def _warm_up(self) -> None:

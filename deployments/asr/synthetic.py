@@ -29,7 +29,9 @@ class SyntheticAsr:
     async def unload(self) -> None:
         """Nothing was loaded."""
 
-    async def transcribe(self, audio: Pcm, *, language: str | None = None, hint: str = "") -> Transcript:
+    async def transcribe(
+        self, audio: Pcm, *, language: str | None = None, hint: str = "", hasty: bool = False
+    ) -> Transcript:
         """Takes `first_item_ms`, and 1 / `items_per_s` for each second of audio."""
         async with self._clockwork.request():
             await self._clockwork.first_item()

@@ -51,6 +51,14 @@ def repeats_itself(text: str) -> bool:
     return len(set(longer)) < len(longer) or same or (bool(shorter) and shorter[-1] in shorter[:-1])
 
 
+def before_repeating(text: str) -> str:
+    """Up to the first run of three words that was there before: "At that time, at that time." -> "At that time,"."""
+    words = list(re.finditer(r"\w+(?:'\w+)*", text))
+    runs = _runs([word.group().lower() for word in words], _REPEATED_WORDS - 1)
+    again = next((at for at, run in enumerate(runs) if run in runs[:at]), None)
+    return text if again is None else text[: words[again].start()].rstrip()
+
+
 def _runs(words: list[str], length: int) -> list[tuple[str, ...]]:
     return [tuple(words[first : first + length]) for first in range(len(words) - length + 1)]
 

@@ -31,6 +31,7 @@ class Decoded:
     no_speech_probability: float
     log_probability: float
     ran_away: bool
+    doubtful: bool = False
 
 
 class WhisperDecoder:
