@@ -47,8 +47,9 @@ class Partials:
         since = hearing.last_voiced_sample - (turn.partial.end_sample if turn.partial else turn.first_sample)
         spoken_ms = hearing.voiced_ms
         broke_off = 0 < hearing.silence_ms < options.pause_ms and since >= samples(BREAK_MS)
-        busy_ms = DUTY * self._took_s * 1000 if turn.stable.latest else 0  # the first words are worth the haste
-        every_ms = max(options.partial_every_ms, busy_ms)
+        every_ms = max(options.partial_every_ms, DUTY * self._took_s * 1000)
+        if not turn.stable.latest:
+            every_ms = BREAK_MS  # nothing was understood yet, and the first words are waited for
         due = spoken_ms >= options.partial_from_ms and (broke_off or since >= samples(every_ms))
         if due and not self._call.stage.held_back:
             self._begin(turn)
