@@ -8,30 +8,14 @@ from dataclasses import replace
 from cluster.telemetry import Measure
 from deployments.contracts import AudioChunk, Finished, Message, TextDelta, ToolCall, Usage
 from deployments.errors import AntiphonError
-from serve_app.conversation.items import (
-    Answer,
-    CallSettings,
-    Ending,
-    FunctionCallItem,
-    Item,
-    MessageItem,
-    Modality,
-    Script,
-    Status,
-)
-from serve_app.conversation.messages import (
-    AnswerFinished,
-    AnswerStarted,
-    AnswerText,
-    ItemAdded,
-    ItemDone,
-    ToolArguments,
-)
+from serve_app.conversation.items import Answer, CallSettings, Ending, Script
 from serve_app.conversation.phrases import Phrase
-from serve_app.conversation.timeline import Moment, Timeline, now_s
+from serve_app.conversation.timeline import Moment, Timeline
 from serve_app.draft import Brief, Draft, Part, SpokenPhrase
+from serve_app.filler import Filler
 from serve_app.mouth import Mouth
 from serve_app.stage import Stage
+from serve_app.told_answer import ToldAnswer
 from serve_app.written import Written
 
 log = logging.getLogger("antiphon.call")
@@ -74,8 +58,6 @@ class Reply:
     ) -> None:
         self.answer = answer
         self.timeline = timeline
-        self.finished = False
-        """Everything was said about it: `AnswerFinished` was sent, or it was dropped unheard."""
         self.task: asyncio.Task[None] | None = None
         self.ending: Ending | None = None
         """The call is over after this answer."""
@@ -85,38 +67,40 @@ class Reply:
         self._prompt = prompt
         self._judging = judging
         self._on_written = on_written
-        self._may_fill = may_fill
         self._on_audible = on_audible
         self._on_ended = on_ended
         self.in_advance = False
         """Its writing began before anybody knew that it would be wanted."""
         self._released = asyncio.Event()
         self._may_write = asyncio.Event()
-        self._item: MessageItem | None = None
-        self._filler: MessageItem | None = None
-        self._filler_open = False
+        self._told = ToldAnswer(stage, answer)
         self._mouth = Mouth(stage, settings.speed, self._heard_first, lambda: on_audible(self))
-        self._begun = False
+        self._filler = Filler(stage, self._told, self._mouth, self._kept, may_fill)
+
+    @property
+    def finished(self) -> bool:
+        """Everything was said about it, or it was dropped unheard."""
+        return self._told.finished
 
     def release(self) -> None:
         """Let it be heard."""
         self._released.set()
         self._may_write.set()
         if self._asked:
-            self._begin()
+            self._told.begin()
 
     def holds(self, item_id: str) -> bool:
         """Is this the answer's message?"""
-        return any(item is not None and item.id == item_id for item in (self._item, self._filler))
+        return self._told.holds(item_id)
 
     def stop(self, reason: str) -> None:
         """Fall silent for good; the history keeps what was heard. The task ends by itself soon after."""
         self._mouth.cut()
         if self.timeline.outcome in ("answered", "unanswered"):
             self.timeline.outcome = "interrupted" if reason == "turn_detected" else "cancelled"
-        if self._begun and not self.finished:
-            self._finish("cancelled", reason)
-        self.finished = True
+        if self._told.begun and not self.finished:
+            self._told.finish("cancelled", reason)
+        self._told.finished = True
         if self.task is not None:
             self.task.cancel()
 
@@ -142,7 +126,7 @@ class Reply:
 
     async def _say_nothing(self) -> None:
         await self._released.wait()
-        self.finished = True
+        self._told.finished = True
 
     async def _recite(self, script: Script) -> None:
         """What is said is known: its sound may be there as well."""
@@ -152,7 +136,7 @@ class Reply:
             await self._say_nothing()
         elif self.answer.output == "audio" and (sound := self._kept(script.text)):
             await self._released.wait()
-            self._begin()
+            self._told.begin()
             await self._speak(_kept_phrase(script.text, sound))
             self._complete(Finished("stop", Usage()))
         else:
@@ -166,11 +150,11 @@ class Reply:
         async with asyncio.TaskGroup() as group:
             group.create_task(draft.run(self._brief(messages)))
             await self._released.wait()
-            self._begin()
-            filling = group.create_task(self._fill()) if fill else None
+            self._told.begin()
+            filling = group.create_task(self._filler.run(self.timeline)) if fill else None
             while not isinstance(part := await draft.parts.get(), Finished):
                 await self._give(part)
-            if filling is not None and self._filler is None:
+            if filling is not None and not self._filler.begun:
                 filling.cancel()
             elif filling is not None:
                 await filling
@@ -194,42 +178,10 @@ class Reply:
             await enough.wait()
             asking.cancel()
 
-    # --- the filler
-
-    async def _fill(self) -> None:
-        """Where the answer is late, say so. A filler that has begun is said to its end, and the answer follows."""
-        options = self._stage.options
-        judged = self.timeline.stamps.get("turn_judged")
-        late_s = (now_s() if judged is None else judged.at_s) + options.filler_after_ms / 1000
-        await asyncio.sleep(late_s - now_s())
-        if not self._mouth.sounds and (sound := self._filling_sound()):
-            await self._speak_filler(options.filler, sound)
-
-    def _filling_sound(self) -> tuple[AudioChunk, ...]:
-        """Nothing where somebody keeps the agent silent, or nobody would hear it."""
-        wanted = self.answer.output == "audio" and self.answer.options.in_conversation
-        if not wanted or self._stage.outbox.paused or not (sound := self._kept(self._stage.options.filler)):
-            return ()
-        return sound if self._may_fill() else ()
-
-    async def _speak_filler(self, text: str, sound: Sequence[AudioChunk]) -> None:
-        self._filler = item = MessageItem("assistant", text, "audio", status="in_progress", aside=True)
-        self._filler_open = True
-        self._add(item)
-        self._stage.outbox.tell(AnswerText(self.answer, item, text))
-        await self._mouth.fill(item, sound)
-        self._filler_open = False
-        self._done(item, "completed")
-
     def _kept(self, text: str) -> tuple[AudioChunk, ...]:
         return self._stage.stock.sound(text, self.answer.voice, self._settings.speed)
 
     # --- the answer
-
-    def _begin(self) -> None:
-        if not self._begun:
-            self._begun = True
-            self._stage.outbox.tell(AnswerStarted(self.answer))
 
     def _brief(self, messages: Sequence[Message]) -> Brief:
         options = self.answer.options
@@ -250,69 +202,37 @@ class Reply:
         if isinstance(part, SpokenPhrase):
             await self._speak(part)
         elif isinstance(part, TextDelta):
-            self._say(part.text, "text")
+            self._told.say(part.text, "text")
         elif isinstance(part, ToolCall):
-            self._call_tool(part)
-
-    def _say(self, text: str, modality: Modality) -> MessageItem:
-        """Some more text of the answer's message, which begins with the first of it."""
-        if self._item is None:
-            self._item = MessageItem("assistant", "", modality, status="in_progress")
-            self._add(self._item)
-        self._item.text += text
-        self._stage.outbox.tell(AnswerText(self.answer, self._item, text))
-        return self._item
-
-    def _add(self, item: Item) -> None:
-        self.answer.items.append(item)
-        previous = self._stage.history.add(item) if self.answer.options.in_conversation else None
-        self._stage.outbox.tell(ItemAdded(item, previous, self.answer))
-
-    def _done(self, item: Item, status: Status) -> None:
-        item.status = status
-        self._stage.outbox.tell(ItemDone(item, self._stage.history.previous_id(item), self.answer))
+            self._told.call_tool(part)
 
     async def _speak(self, part: SpokenPhrase) -> None:
         chunk = await part.chunks.get()  # its words are told with its sound
-        await self._mouth.speak(self._say(part.phrase.text, "audio"), part, chunk)
+        await self._mouth.speak(self._told.say(part.phrase.text, "audio"), part, chunk)
 
     def _heard_first(self) -> None:
         self._stamp("first_frame_sent")
         self._on_audible(self)
-
-    def _call_tool(self, call: ToolCall) -> None:
-        item = FunctionCallItem(call, status="in_progress")
-        self._add(item)
-        self._stage.outbox.tell(ToolArguments(self.answer, item))
-        self._done(item, "completed")
 
     def _complete(self, finished: Finished) -> None:
         self.answer.usage = finished.usage
         self.timeline.outcome = "answered"
         self._on_written()
         if finished.reason == "length":
-            self._finish("incomplete", "max_output_tokens")
+            self._told.finish("incomplete", "max_output_tokens")
         else:
-            self._finish("completed", None)
-
-    def _finish(self, status: str, reason: str | None) -> None:
-        self.answer.status, self.answer.reason = status, reason  # type: ignore[assignment]
-        for item in (self._filler if self._filler_open else None, self._item):
-            if item is not None:
-                self._done(item, "completed" if status == "completed" else "incomplete")
-        self._stage.outbox.tell(AnswerFinished(self.answer))
-        self.finished = True
+            self._told.finish("completed", None)
 
     async def _apologise(self, failure: BaseException) -> None:
         """No model could answer in time: the caller hears a sentence that was made in advance."""
         log.error("turn %d failed: %s", self.timeline.turn, failure)
         await self._released.wait()
-        self._begin()
+        self._told.begin()
         self.timeline.outcome = "failed"
         sorry = self._stage.options.sorry
         if self.answer.output == "audio" and (sound := self._kept(sorry) or self._stage.stock.sound(sorry)):
             await self._speak(_kept_phrase(sorry, sound))
-        self._finish("failed", str(failure))
+        self._told.finish("failed", str(failure))
 
     def _stamp(self, moment: Moment) -> None:
         self.timeline.stamp(moment, speculative=not self._released.is_set())
