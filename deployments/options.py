@@ -40,6 +40,32 @@ class Timing(Options):
     )
 
 
+class ResidencyOptions(Options):
+    """Which models stay in memory (see `deployments.residency`). Cap and budget are never exceeded."""
+
+    resident_cap: int = Field(4, ge=1, le=1024, description="Models in memory at once, those on their way included.")
+    budget_bytes: int | None = Field(
+        None, ge=0, description="Memory for all of them together, by the size of their files; null: no limit."
+    )
+    ttl_s: float = Field(600.0, ge=0, description="A model that nobody has used for so long leaves memory.")
+    min_resident_s: float = Field(
+        120.0, ge=0, description="So long a loaded model stays, whoever needs the room: models must not take turns."
+    )
+    wait_s: float = Field(
+        10.0, gt=0, description="The longest wait for a model that is not in memory; then the request is refused."
+    )
+    max_waiting: int = Field(
+        64, ge=1, description="Requests that wait for models at once; more are refused without waiting."
+    )
+    max_parallel_loads: int = Field(
+        1, ge=1, description="Models loaded at once: each takes cores from the speech that is being made."
+    )
+    load_timeout_s: float = Field(120.0, gt=0, description="A load that takes longer has failed.")
+    unload_timeout_s: float = Field(30.0, gt=0, description="A model that takes longer to leave is counted as gone.")
+    first_retry_s: float = Field(1.0, gt=0, description="After a failed load none is tried for so long; then doubled.")
+    longest_retry_s: float = Field(60.0, gt=0, description="The longest wait between two loads of a failing model.")
+
+
 class LogOptions(Options):
     """What is written about calls. Never what was said, never a secret."""
 
