@@ -19,13 +19,13 @@ from cluster.flags import missing
 from deployments.asr.deployment import AsrDeployment
 from deployments.llm.deployment import LlmDeployment
 from deployments.options import ModelOptions
-from deployments.store import Kind
+from deployments.store import Kind, ModelSpec
 from deployments.tts.deployment import TtsDeployment
 from deployments.turn.deployment import TurnDeployment
 from serve_app.ingress import Door, Ingress
 from serve_app.options import IngressOptions
 from serve_app.rooms.keeper import RoomKeeper
-from serve_app.settings import Settings, model_specs
+from serve_app.settings import Settings, model_specs, more_voices
 
 log = logging.getLogger("antiphon.app")
 
@@ -45,10 +45,7 @@ def build(args: Settings) -> Application:
     if lacking := missing(os.environ):
         log.warning("Serve was started without %s: calls are dear, and dead ones run on", " ".join(lacking))
     specs = model_specs(args)
-    handles = {
-        kind: _deployment(kind, getattr(args, kind)).bind(getattr(args, kind), specs[kind], args.store, args.log)
-        for kind in DEPLOYMENTS
-    }
+    handles = {kind: _model(kind, args, specs[kind]) for kind in DEPLOYMENTS}
     keeper = _keeper().bind(args.livekit, args.log) if args.livekit.url else None
     return _ingress(args.ingress).bind(args, specs["vad"], handles, keeper)
 
@@ -87,6 +84,12 @@ def _keeper() -> Deployment:
         graceful_shutdown_timeout_s=1.0,
         ray_actor_options={"num_cpus": 0.01},
     )(RoomKeeper)
+
+
+def _model(kind: Kind, args: Settings, spec: ModelSpec | None) -> Application:
+    options = getattr(args, kind)
+    more = {"more_models": more_voices(args)} if kind == "tts" else {}
+    return _deployment(kind, options).bind(options, spec, args.store, args.log, **more)
 
 
 def _deployment(kind: Kind, options: ModelOptions) -> Deployment:

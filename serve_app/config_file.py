@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from deployments.errors import BadModel
 from deployments.options import ModelOptions
-from deployments.store import Catalogue
+from deployments.store import Catalogue, Kind
+from deployments.tts.options import TtsOptions
 from serve_app.problems import Problem, SettingsError, explain, nearest, unknown_keys
 from serve_app.settings import ENGINES_WITHOUT_WEIGHTS, WITHOUT_WEIGHTS, Settings, model_options
 
@@ -99,27 +100,34 @@ def _model_problems(settings: Settings, prefix: str) -> list[Problem]:
         catalogue = Catalogue.load(settings.models)
     except BadModel as wrong:
         return [Problem("", f"{prefix}.{wrong}")]
-    found = []
+    found: list[Problem | None] = []
     for kind, options in model_options(settings).items():
         engine, name = options.engine, options.model
         if engine in ENGINES_WITHOUT_WEIGHTS:
             if isinstance(options, ModelOptions) and name != WITHOUT_WEIGHTS:
                 message = f'engine "{engine}" needs no weights: write model: {WITHOUT_WEIGHTS}'
                 found.append(Problem(f"{prefix}.{kind}.model", message))
-            continue
-        if name == WITHOUT_WEIGHTS:
+        elif name == WITHOUT_WEIGHTS:
             message = f'engine "{engine}" needs a model with weights; engine: synthetic needs none'
             found.append(Problem(f"{prefix}.{kind}.engine", message))
-            continue
-        try:
-            model = catalogue.get(str(name), kind)
-        except BadModel as wrong:
-            found.append(Problem(f"{prefix}.{kind}.model", str(wrong)))
-            continue
-        if model.engine != engine:
-            message = f'"{engine}" cannot run {name}, which needs engine: {model.engine}'
-            found.append(Problem(f"{prefix}.{kind}.engine", message))
-    return found
+        else:
+            places = {"model": str(name)}
+            if isinstance(options, TtsOptions):
+                places |= {f"more_models[{place}]": more for place, more in enumerate(options.more_models)}
+            found += [_misfit(catalogue, kind, engine, place, id, prefix) for place, id in places.items()]
+    return [problem for problem in found if problem]
+
+
+def _misfit(catalogue: Catalogue, kind: Kind, engine: str, place: str, name: str, prefix: str) -> Problem | None:
+    """A model of the catalogue that is unknown, or needs another engine."""
+    try:
+        model = catalogue.get(name, kind)
+    except BadModel as wrong:
+        return Problem(f"{prefix}.{kind}.{place}", str(wrong))
+    if model.engine == engine:
+        return None
+    message = f'"{engine}" cannot run {name}, which needs engine: {model.engine}'
+    return Problem(f"{prefix}.{kind}.{'engine' if place == 'model' else place}", message)
 
 
 def _livekit_problems(settings: Settings, prefix: str) -> list[Problem]:

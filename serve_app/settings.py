@@ -109,6 +109,19 @@ def model_specs(settings: Settings) -> dict[Kind, ModelSpec | None]:
     }
 
 
+def more_voices(settings: Settings) -> dict[str, ModelSpec]:
+    """The further voice models by id; none where the engine has no weights. Raises BadModel for one that is unknown."""
+    if settings.tts.engine in ENGINES_WITHOUT_WEIGHTS:
+        return {}
+    catalogue = Catalogue.load(settings.models)
+    return {name: catalogue.get(name, "tts") for name in settings.tts.more_models}
+
+
+def needed_models(settings: Settings) -> list[ModelSpec]:
+    """Everything that has to be on this machine before it can run. Raises BadModel for what is unknown."""
+    return [spec for spec in (*model_specs(settings).values(), *more_voices(settings).values()) if spec]
+
+
 def model_options(settings: Settings) -> dict[Kind, AnyOptions]:
     """The sections about models, by kind."""
     return {kind: getattr(settings, kind) for kind in KINDS}

@@ -45,6 +45,15 @@ def config(args: Any = None, **top: Any) -> dict[str, Any]:
             config({"llm": {"engine": "synthetic", "model": "smollm2-135m"}}),
             'applications[0].args.llm.model: engine "synthetic" needs no weights',
         ),
+        (config({"tts": {"more_models": ["piper-jo"]}}), "args.tts.more_models[0]: no model is called 'piper-jo'; did"),
+        (
+            config({"tts": {"more_models": ["piper-joe"]}}),
+            "args.tts: more_models names a model twice, or the one in model",
+        ),
+        (
+            config({"tts": {"more_models": ["b"], "model": "a", "residency": {"resident_cap": 1}}}),
+            "args.tts: residency.resident_cap must be 2 or more",
+        ),
         (config({"models": {"mine": {"kind": "llm"}}}), "applications[0].args.models.mine"),
         (config(http_options={"prot": 1}), 'http_options.prot: unknown key; did you mean "port"?'),
         (
@@ -75,6 +84,14 @@ def test_an_engine_that_does_not_fit(tmp_path: Path, capsys: pytest.CaptureFixtu
     path.write_text(yaml.safe_dump(config({"llm": {"model": "mine"}, "models": {"mine": model}})))
     assert main(["check-config", str(path)]) == 2
     assert 'args.llm.engine: "llama_cpp" cannot run mine, which needs engine: other' in capsys.readouterr().err
+
+
+def test_a_further_voice_that_needs_another_engine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = {"kind": "tts", "engine": "other", "licence": "MIT", "files": {"a": _file(tmp_path)}}
+    path = tmp_path / "x.yaml"
+    path.write_text(yaml.safe_dump(config({"tts": {"more_models": ["mine"]}, "models": {"mine": model}})))
+    assert main(["check-config", str(path)]) == 2
+    assert 'args.tts.more_models[0]: "piper" cannot run mine, which needs engine: other' in capsys.readouterr().err
 
 
 def _file(folder: Path) -> dict[str, object]:

@@ -53,15 +53,22 @@ def test_the_command_pulls_what_a_config_needs(
     models: list[ModelSpec], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    args = {kind: {"engine": "synthetic"} for kind in ("asr", "tts", "turn")}
+    args: dict[str, dict[str, object]] = {kind: {"engine": "synthetic"} for kind in ("asr", "turn")}
     args |= {"vad": {"engine": "energy"}, "llm": {"engine": "llama_cpp", "model": "model-0"}}
+    args["tts"] = {"model": "voice-1", "more_models": ["voice-2"]}
     entries = {spec.id: spec.model_dump(mode="json", exclude={"id"}) for spec in models}
+    entries |= {f"voice-{n}": {**entries[f"model-{n}"], "kind": "tts", "engine": "piper"} for n in (1, 2)}
     everything = {**args, "models": entries, "store": {"cache_dir": str(tmp_path / "cache")}}
     config = {"applications": [{"name": "antiphon", "import_path": "serve_app.app:build", "args": everything}]}
     Path("mine.yaml").write_text(yaml.safe_dump(config))
     assert run(_arguments("mine.yaml", "model-3")) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("\t")[:3] for line in lines] == [["model-0", "llm", "MIT"], ["model-3", "llm", "MIT"]]
+    assert [line.split("\t")[:3] for line in lines] == [
+        ["model-0", "llm", "MIT"],
+        ["voice-1", "tts", "MIT"],
+        ["voice-2", "tts", "MIT"],
+        ["model-3", "llm", "MIT"],
+    ]
     assert (tmp_path / "cache/model-3/model.bin").is_file()
 
 

@@ -2,23 +2,24 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
-from typing import Protocol
+from typing import Any
 
-from deployments.base import ModelDeployment
-from deployments.contracts import AudioChunk, Capabilities, Engine, Tts
+from deployments.base import ModelDeployment, engine_class
+from deployments.contracts import AudioChunk, Capabilities
 from deployments.errors import BadRequest
+from deployments.options import LogOptions
+from deployments.store import ModelSpec, Store, StoreOptions
 from deployments.tts.options import TtsOptions
+from deployments.tts.voices import TtsEngine, VoiceModels
+
+__all__ = ["TtsDeployment", "TtsEngine", "check"]
 
 SLOWEST, FASTEST = 0.25, 4.0  # the range of OpenAI's speech call
 _NAMED = 12  # voices that an error lists: a model may have hundreds
 
 
-class TtsEngine(Tts, Engine, Protocol):
-    """What a TTS engine has to offer. `speak` gets requests that `checked_voice` and the limits have passed."""
-
-
 class TtsDeployment(ModelDeployment[TtsEngine]):
-    """One voice model; `contracts.Tts`, remotely."""
+    """One voice model that is always loaded, and any number that are loaded by use; `contracts.Tts`, remotely."""
 
     engines: Mapping[str, str] = {
         "piper": "deployments.tts.piper:PiperTts",
@@ -26,22 +27,44 @@ class TtsDeployment(ModelDeployment[TtsEngine]):
     }
     options: TtsOptions
 
+    def __init__(
+        self,
+        options: TtsOptions,
+        model: ModelSpec | None,
+        store: StoreOptions,
+        logs: LogOptions | None = None,
+        more_models: Mapping[str, ModelSpec] = {},
+    ) -> None:
+        """`more_models`: those of the options that have weights, by id. Raises BadModel for one that cannot be had."""
+        super().__init__(options, model, store, logs)
+        specs = dict(more_models) if model is None else {**more_models, options.model: model}
+        engine = engine_class(self.engines, options.engine)
+        self._voices = VoiceModels(engine, self.engine, options, specs, Store(store))
+
     async def capabilities(self) -> Capabilities:
-        """The engine's, with the further names of its voices."""
+        """The default model's, with the voices of all of them and their further names."""
         own = await super().capabilities()
-        return replace(own, voices=(*self.options.voices, *own.voices))
+        return replace(own, voices=(*self.options.voices, *self._voices.names))
+
+    def record_routing_stats(self) -> dict[str, Any]:
+        """Asked by Serve: the models in memory."""
+        return self._voices.routing_stats()
 
     async def speak(
         self, text: str, *, voice: str | None = None, speed: float = 1.0
     ) -> AsyncGenerator[AudioChunk, None]:
-        """`contracts.Tts.speak`. Text with nothing to say in it yields nothing; see `check` for the errors."""
-        known = check(text, voice, speed, self.options, self.engine.capabilities().voices)
-        chunks = self.within_deadline(self.engine.speak(text, voice=known, speed=speed))
-        try:
-            async for chunk in chunks:
-                yield chunk
-        finally:
-            await chunks.aclose()
+        """`contracts.Tts.speak`. Text with nothing to say in it yields nothing.
+
+        Raises as `check` does, and as `Residency.use` where the voice's model is not in memory.
+        """
+        known = check(text, voice, speed, self.options, self._voices.names)
+        async with self._voices.use(known) as engine:
+            chunks = self.within_deadline(engine.speak(text, voice=known, speed=speed))
+            try:
+                async for chunk in chunks:
+                    yield chunk
+            finally:
+                await chunks.aclose()
 
 
 def check(text: str, voice: str | None, speed: float, options: TtsOptions, voices: tuple[str, ...]) -> str:

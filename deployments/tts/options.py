@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from deployments.options import ModelOptions, Timing
+from deployments.options import ModelOptions, ResidencyOptions, Timing
 
 
 class TtsOptions(ModelOptions):
@@ -13,6 +13,14 @@ class TtsOptions(ModelOptions):
 
     engine: Literal["piper", "synthetic"] = Field(
         "piper", description="What runs the model; synthetic speaks in tones and needs no weights."
+    )
+    more_models: tuple[str, ...] = Field(
+        (),
+        description="Further models of this engine, for callers who ask for their voices: loaded when they are needed. "
+        "The one in `model` is always loaded.",
+    )
+    residency: ResidencyOptions = Field(
+        default_factory=ResidencyOptions, description="Which of several models a replica keeps in memory."
     )
     voice: str | None = Field(
         None, description="Voice of callers that ask for none: MODEL, or MODEL/SPEAKER. Unset: the model's first."
@@ -24,7 +32,10 @@ class TtsOptions(ModelOptions):
         2, ge=1, le=64, description="Threads for one piece of speech: two make a short phrase a third faster than one."
     )
     concurrency: int = Field(
-        2, ge=1, le=64, description="Pieces of speech made at once; those of more streams wait in order of arrival."
+        2,
+        ge=1,
+        le=64,
+        description="Pieces of speech that a model makes at once; those of more streams wait in order of arrival.",
     )
     lead_ms: float = Field(
         5.0, ge=0, le=500, description="Silence left before a phrase; the 30-70 ms that models make are cut to this."
@@ -38,3 +49,11 @@ class TtsOptions(ModelOptions):
     timing: Timing = Field(
         default_factory=Timing, description="Of the synthetic engine. An item is one second of audio."
     )
+
+    @model_validator(mode="after")
+    def _have_room(self) -> "TtsOptions":
+        if len({self.model, *self.more_models}) <= len(self.more_models):
+            raise ValueError("more_models names a model twice, or the one in model")
+        if self.more_models and self.residency.resident_cap < 2:
+            raise ValueError("residency.resident_cap must be 2 or more: the model in model is always in memory")
+        return self

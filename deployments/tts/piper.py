@@ -36,19 +36,24 @@ class PiperTts:
     def __init__(self, model_id: str, voice: PiperVoice, options: TtsOptions) -> None:
         self._voice = voice
         self._options = options
-        self._speakers = {model_id: None} | {f"{model_id}/{name}": n for name, n in _speaker_ids(voice).items()}
+        self._speakers = _speakers(model_id, voice.config)
         self._workers = ThreadPoolExecutor(options.concurrency, "piper")  # its queue holds `max_streams` pieces at most
 
     @classmethod
     def load(cls, files: ModelFiles | None, options: TtsOptions) -> "PiperTts":
         """Read `model.onnx` and `model.onnx.json` and speak once. Raises BadModel where they are not a voice."""
-        if files is None:
-            raise BadModel(f"{options.model} has no files: a Piper voice needs model.onnx and model.onnx.json")
+        files = _needed(files, options)
         config = _reading(files, "model.onnx.json", _config)
         session = _reading(files, "model.onnx", lambda path: _session(path, options.threads))
         engine = cls(files.id, PiperVoice(session=session, config=config), options)
         _reading(files, "model.onnx", lambda _: engine._warm_up())
         return engine
+
+    @staticmethod
+    def voices_of(files: ModelFiles | None, options: TtsOptions) -> tuple[str, ...]:
+        """The voices of a model that is not loaded. Raises BadModel where `model.onnx.json` is no voice's."""
+        files = _needed(files, options)
+        return tuple(_reading(files, "model.onnx.json", lambda path: _speakers(files.id, _config(path))))
 
     def capabilities(self) -> Capabilities:
         config = self._voice.config
@@ -157,8 +162,16 @@ def _config(path: Path) -> PiperConfig:
     return PiperConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
 
 
-def _speaker_ids(voice: PiperVoice) -> dict[str, int]:
-    return dict(voice.config.speaker_id_map) if voice.config.num_speakers > 1 else {}
+def _speakers(model_id: str, config: PiperConfig) -> dict[str, int | None]:
+    """Voices and the network's numbers for them."""
+    names = config.speaker_id_map if config.num_speakers > 1 else {}
+    return {model_id: None} | {f"{model_id}/{name}": number for name, number in names.items()}
+
+
+def _needed(files: ModelFiles | None, options: TtsOptions) -> ModelFiles:
+    if files is None:
+        raise BadModel(f"{options.model} has no files: a Piper voice needs model.onnx and model.onnx.json")
+    return files
 
 
 def _reading(files: ModelFiles, name: str, read: Callable[[Path], Any]) -> Any:

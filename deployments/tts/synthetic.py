@@ -27,6 +27,10 @@ class SyntheticTts:
         tones.decode(tones.encode("warm", RATE_HZ), RATE_HZ)
         return cls(options)
 
+    @staticmethod
+    def voices_of(files: ModelFiles | None, options: TtsOptions) -> tuple[str, ...]:
+        return (options.model,)
+
     def capabilities(self) -> Capabilities:
         return Capabilities(voices=(self._voice,), rate_hz=RATE_HZ, streaming=True)
 

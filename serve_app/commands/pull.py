@@ -15,7 +15,7 @@ from rich.progress import Progress as Bars
 from deployments.errors import BadModel
 from deployments.store import Catalogue, LogProgress, ModelSpec, Progress, Store
 from serve_app.problems import SettingsError
-from serve_app.settings import Settings, load_settings, model_specs
+from serve_app.settings import Settings, load_settings, needed_models
 
 DEFAULT_CONFIG = "configs/local.yaml"
 AT_ONCE = 4  # more downloads at a time only share the same line
@@ -111,7 +111,7 @@ def _wanted(names: Sequence[str]) -> tuple[list[ModelSpec], Store]:
     """The models meant by `names`. Ids are looked up among the models that the settings files name, too."""
     configs = [load_settings(Path(name)) for name in names if _is_config(name)]
     catalogue = Catalogue.load({id: entry for config in configs for id, entry in config.models.items()})
-    specs = [spec for config in configs for spec in model_specs(config).values() if spec]
+    specs = [spec for config in configs for spec in needed_models(config)]
     specs += [catalogue.get(name) for name in names if not _is_config(name)]
     settings = configs[0] if configs else Settings.model_validate({})  # .env and the environment name a cache, too
     return list({spec.id: spec for spec in specs}.values()), Store(settings.store)

@@ -173,10 +173,9 @@ def _rooms(args: argparse.Namespace, settings: "Settings", place: Place) -> Iter
 def _pull(settings: "Settings") -> None:
     from deployments.store import Store
     from serve_app.commands.pull import pull_all
-    from serve_app.settings import model_specs
+    from serve_app.settings import needed_models
 
-    specs = [spec for spec in model_specs(settings).values() if spec is not None]
-    if specs:
+    if specs := needed_models(settings):
         say(f"models: {', '.join(spec.id for spec in specs)}")
         pull_all(specs, Store(settings.store))
 

@@ -69,6 +69,24 @@ async def interrupt(caller: Caller) -> None:
     assert INTERJECTION in await caller.answer(since + kinds.index("response.done") + 1)
 
 
+def voiced(voice: str) -> Any:
+    return {"type": "realtime", "audio": {"output": {"voice": voice}}}
+
+
+async def test_a_call_can_have_another_voice_whose_model_is_loaded_for_it(demo_url: str) -> None:
+    async with calling(demo_url) as caller:
+        await caller.connection.session.update(session=voiced("nobody"))
+        refused = await caller.wait("error")
+        assert refused.error.message == "Unknown voice 'nobody'; known are synthetic, another."
+        await caller.connection.session.update(session=voiced("another"))
+        await caller.detect(**QUICK)
+        since = len(caller.events)
+        caller.say("say hello")
+        done = await caller.wait("response.done", since=since)
+        assert done.response.audio.output.voice == "another"
+        assert sum(played_s(event) for event in caller.events[since:]) > 0
+
+
 # --- turn_detection, field by field
 
 
