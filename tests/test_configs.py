@@ -45,6 +45,7 @@ def config(args: Any = None, **top: Any) -> dict[str, Any]:
             config({"llm": {"engine": "synthetic", "model": "smollm2-135m"}}),
             'applications[0].args.llm.model: engine "synthetic" needs no weights',
         ),
+        (config({"tts": {"model": "piper-jo", "more_models": []}}), "args.tts.model: no model is called 'piper-jo'"),
         (config({"tts": {"more_models": ["piper-jo"]}}), "args.tts.more_models[0]: no model is called 'piper-jo'; did"),
         (
             config({"tts": {"more_models": ["piper-joe"]}}),

@@ -32,28 +32,28 @@ async def sound(deployment: TtsDeployment, text: str, voice: str | None = None) 
     return np.concatenate([chunk.pcm async for chunk in deployment.speak(text, voice=voice)])
 
 
-def resident(deployment: TtsDeployment) -> list[str]:
-    found: list[str] = deployment.record_routing_stats()["resident"]
+async def resident(deployment: TtsDeployment) -> list[str]:
+    found: list[str] = (await deployment.record_routing_stats())["resident"]
     return found
 
 
 async def test_a_further_model_is_loaded_by_the_first_who_asks_for_its_voice() -> None:
     deployment = deployed(voices={"alloy": "amy"})
     assert (await deployment.capabilities()).voices == ("alloy", "joe", "amy", "kim")
-    assert resident(deployment) == ["joe"]
+    assert await resident(deployment) == ["joe"]
     assert tones.decode(await sound(deployment, "hello", "amy"), 24_000) == "hello"
-    assert resident(deployment) == ["amy", "joe"]
+    assert await resident(deployment) == ["amy", "joe"]
     assert len(await sound(deployment, "hello", "alloy"))
-    assert resident(deployment) == ["amy", "joe"]
+    assert await resident(deployment) == ["amy", "joe"]
 
 
 async def test_who_asks_for_none_gets_the_default_one() -> None:
     deployment = deployed()
     assert len(await sound(deployment, "hello"))
-    assert resident(deployment) == ["joe"]
+    assert await resident(deployment) == ["joe"]
     deployment = deployed(voice="kim")
     assert len(await sound(deployment, "hello"))
-    assert resident(deployment) == ["joe", "kim"]
+    assert await resident(deployment) == ["joe", "kim"]
 
 
 async def test_an_unknown_voice_is_refused_with_all_that_there_are() -> None:
@@ -78,7 +78,7 @@ async def test_a_model_stays_while_it_speaks() -> None:
         await sound(deployment, "hello", "kim")
     await speaking.aclose()
     assert len(await sound(deployment, "hello", "kim"))
-    assert resident(deployment) == ["joe", "kim"]
+    assert await resident(deployment) == ["joe", "kim"]
 
 
 class Slow(SyntheticTts):
@@ -128,7 +128,7 @@ async def test_two_piper_models_speak_side_by_side(tmp_path: Path) -> None:
     assert (await deployment.capabilities()).voices == ("piper-joe", "piper-jim")
     first, second = await asyncio.gather(sound(deployment, "Hello."), sound(deployment, "Hello.", "piper-jim"))
     assert np.array_equal(first, second)
-    assert resident(deployment) == ["piper-jim", "piper-joe"]
+    assert await resident(deployment) == ["piper-jim", "piper-joe"]
 
 
 def test_the_speakers_of_a_piper_model_are_known_before_it_is_loaded(tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ class TtsDeployment(ModelDeployment[TtsEngine]):
         own = await super().capabilities()
         return replace(own, voices=(*self.options.voices, *self._voices.names))
 
-    def record_routing_stats(self) -> dict[str, Any]:
-        """Asked by Serve: the models in memory."""
+    async def record_routing_stats(self) -> dict[str, Any]:
+        """Asked by Serve: the models in memory. On the loop, like everything that looks at them."""
         return self._voices.routing_stats()
 
     async def speak(

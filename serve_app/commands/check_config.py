@@ -81,6 +81,7 @@ def summary(settings: "Settings") -> list[str]:
     return [
         f"{kind:4}  {options.engine}"
         + (f": {options.model}" if options.model not in (None, "synthetic") and options.engine != "energy" else "")
+        + (f", {', '.join(more)}" if (more := getattr(options, "more_models", ())) else "")
         + (f", {replicas} replicas" if (replicas := getattr(options, "replicas", 1)) != 1 else "")
         for kind, options in model_options(settings).items()
     ] + [rooms]
