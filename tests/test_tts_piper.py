@@ -15,6 +15,7 @@ from deployments.errors import BadModel
 from deployments.store import Catalogue, Store, StoreOptions
 from deployments.tts.options import TtsOptions
 from deployments.tts.piper import LONGEST_PIECE, PAUSE_MS, PiperTts, in_pieces, trimmed
+from deployments.tts.voices import TtsEngine, VoiceModels
 
 OPTIONS = TtsOptions(model="piper-joe", variation=0, concurrency=1)
 LONG = "This sentence goes on and on without any pause because nobody who wrote it thought of the one who speaks it"
@@ -30,7 +31,7 @@ def engine(voice: ModelFiles) -> PiperTts:
     return PiperTts.load(voice, OPTIONS)
 
 
-async def sound(engine: PiperTts, text: str, speed: float = 1.0) -> Pcm:
+async def sound(engine: TtsEngine, text: str, speed: float = 1.0) -> Pcm:
     chunks = [chunk async for chunk in engine.speak(text, speed=speed)]
     assert {chunk.rate_hz for chunk in chunks} <= {22_050}
     return np.concatenate([np.zeros(0, np.int16), *(chunk.pcm for chunk in chunks)])
@@ -99,6 +100,28 @@ async def test_after_unload_nothing_is_held(voice: ModelFiles) -> None:
     assert engine.capabilities().rate_hz == 22_050
     await engine.unload()
     assert engine._workers._shutdown
+
+
+async def test_another_model_speaks_beside_it(engine: PiperTts, voice: ModelFiles, tmp_path: Path) -> None:
+    joe = Catalogue.load().get("piper-joe", "tts")
+    files = {name: spec.model_copy(update={"source": f"file:{voice.paths[name]}"}) for name, spec in joe.files.items()}
+    jim = joe.model_copy(update={"id": "piper-jim", "files": files})
+    options = OPTIONS.model_copy(update={"more_models": ("piper-jim",)})
+    voices = VoiceModels(PiperTts, engine, options, {"piper-jim": jim}, Store(StoreOptions(cache_dir=str(tmp_path))))
+    assert voices.names == ("piper-joe", "piper-jim")
+    async with voices.use("piper-joe") as first, voices.use("piper-jim") as second:
+        assert second.capabilities().voices == ("piper-jim",)
+        one, other = await asyncio.gather(*(sound(each, "Hello.") for each in (first, second)))
+    assert np.array_equal(one, other)
+    assert voices.routing_stats()["resident"] == ["piper-jim", "piper-joe"]
+
+
+def test_speakers_are_known_before_the_model_is_loaded(voice: ModelFiles, tmp_path: Path) -> None:
+    changed = json.loads(voice.paths["model.onnx.json"].read_text())
+    changed |= {"num_speakers": 2, "speaker_id_map": {"ann": 0, "bob": 1}}
+    (tmp_path / "config").write_text(json.dumps(changed))
+    files = ModelFiles("duo", {"model.onnx.json": tmp_path / "config"})
+    assert PiperTts.voices_of(files, OPTIONS) == ("duo", "duo/ann", "duo/bob")
 
 
 def _garbage(folder: Path, voice: ModelFiles) -> ModelFiles:

@@ -1,9 +1,7 @@
 """Several voice models behind one TTS deployment."""
 
 import asyncio
-import json
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +10,9 @@ from deployments import tones
 from deployments.contracts import ModelFiles, Pcm
 from deployments.errors import AtCapacity, BadRequest
 from deployments.options import Timing
-from deployments.store import Catalogue, FileSpec, ModelSpec, Store, StoreOptions
+from deployments.store import Store, StoreOptions
 from deployments.tts.deployment import TtsDeployment
 from deployments.tts.options import TtsOptions
-from deployments.tts.piper import PiperTts
 from deployments.tts.synthetic import SyntheticTts
 from deployments.tts.voices import EngineLoader
 
@@ -107,34 +104,3 @@ async def test_a_load_that_is_cancelled_ends_when_its_engine_is_gone() -> None:
     await asyncio.wait([loading])
     assert loading.cancelled()
     assert Slow.unloaded == 1
-
-
-# --- Piper
-
-
-def copied(spec: ModelSpec, id: str) -> ModelSpec:
-    """The same files as another model."""
-    here = Store(StoreOptions()).fetch(spec).paths
-    files = {name: FileSpec(**{**dict(file), "source": f"file:{here[name]}"}) for name, file in spec.files.items()}
-    return spec.model_copy(update={"id": id, "files": files})
-
-
-async def test_two_piper_models_speak_side_by_side(tmp_path: Path) -> None:
-    joe = Catalogue.load().get("piper-joe", "tts")
-    options = TtsOptions(model="piper-joe", more_models=("piper-jim",), variation=0)
-    store = StoreOptions(cache_dir=str(tmp_path))
-    jim = copied(joe, "piper-jim")
-    deployment = TtsDeployment(options, copied(joe, "piper-joe"), store, more_models={"piper-jim": jim})
-    assert (await deployment.capabilities()).voices == ("piper-joe", "piper-jim")
-    first, second = await asyncio.gather(sound(deployment, "Hello."), sound(deployment, "Hello.", "piper-jim"))
-    assert np.array_equal(first, second)
-    assert await resident(deployment) == ["piper-jim", "piper-joe"]
-
-
-def test_the_speakers_of_a_piper_model_are_known_before_it_is_loaded(tmp_path: Path) -> None:
-    real = Store(StoreOptions()).fetch(Catalogue.load().get("piper-joe", "tts"))
-    config = json.loads(real.paths["model.onnx.json"].read_text())
-    config |= {"num_speakers": 2, "speaker_id_map": {"ann": 0, "bob": 1}}
-    (tmp_path / "config").write_text(json.dumps(config))
-    files = ModelFiles("duo", {"model.onnx.json": tmp_path / "config"})
-    assert PiperTts.voices_of(files, TtsOptions(model="duo")) == ("duo", "duo/ann", "duo/bob")
