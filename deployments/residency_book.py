@@ -1,7 +1,7 @@
 """Which models are in memory, and which may leave it: the accounts behind `residency`. Pure: no clock, no I/O.
 
     WAITING ─▶ MAKING_ROOM ─▶ LOADING ─▶ RESIDENT ─▶ DRAINING ─▶ UNLOADING ─▶ GONE
-                                 └─▶ ABANDONED ─▶ GONE, or UNLOADING where the load had ended already
+                                 └─▶ ABANDONED ─▶ GONE     (what was loaded when it failed goes by UNLOADING)
 
 A copy is one model in memory, or on its way there or out. Of one model there may be several: while it is replaced,
 the old copy serves its users to the end. Times are monotonic seconds, given by whoever asks.
@@ -35,7 +35,7 @@ class State(StrEnum):
 _NEXT = {
     State.WAITING: {State.MAKING_ROOM, State.GONE},
     State.MAKING_ROOM: {State.LOADING, State.GONE},
-    State.LOADING: {State.RESIDENT, State.ABANDONED, State.GONE},
+    State.LOADING: {State.RESIDENT, State.ABANDONED, State.UNLOADING, State.GONE},
     State.ABANDONED: {State.UNLOADING, State.GONE},
     State.RESIDENT: {State.DRAINING, State.UNLOADING},
     State.DRAINING: {State.UNLOADING},
@@ -53,7 +53,7 @@ was promised room gets it."""
 
 @dataclass(eq=False, slots=True)
 class Copy(Generic[T]):
-    """One model in memory, or on its way. `users` counts those who wait for it, too."""
+    """One model in memory, or on its way. `users` counts those who wait for it, too; `model` is None until loaded."""
 
     id: str
     size_bytes: int

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from typing import Protocol, TypeVar
 
-from deployments.errors import ModelFailed
 from deployments.options import ResidencyOptions
 
 T = TypeVar("T")  # a loaded model
@@ -24,25 +23,10 @@ class Loader(Protocol[T]):
         ...
 
     async def warm_up(self, model: T) -> None:
-        """Run it once, so that the first user finds it as fast as the second. A model that fails here is not loaded."""
+        """Run it once, so that the first user finds it as fast as the second. One that fails here is unloaded again."""
         ...
 
     async def unload(self, model: T) -> None: ...
-
-
-async def bring_in(loader: Loader[T], model_id: str, options: ResidencyOptions) -> T:
-    """The model, loaded and run once. Raises with nothing left in memory: ModelFailed where it takes too long."""
-    try:
-        async with asyncio.timeout(options.load_timeout_s):
-            model = await loader.load(model_id)
-            try:
-                await loader.warm_up(model)
-            except BaseException:
-                await take_out(loader, model_id, model, options)
-                raise
-            return model
-    except TimeoutError as late:
-        raise ModelFailed(f"its load took longer than {options.load_timeout_s:g} s") from late
 
 
 async def take_out(loader: Loader[T], model_id: str, model: T, options: ResidencyOptions) -> None:

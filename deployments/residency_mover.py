@@ -10,7 +10,7 @@ from typing import Generic, TypeVar, cast
 from deployments.errors import ModelFailed
 from deployments.options import ResidencyOptions
 from deployments.residency_book import ARRIVING, Book, Copy, State
-from deployments.residency_loader import Loader, bring_in, one_line, take_out
+from deployments.residency_loader import Loader, one_line, take_out
 from deployments.residency_status import occupants
 
 T = TypeVar("T")  # a loaded model
@@ -31,7 +31,7 @@ class Mover(Generic[T]):
         self._loader = loader
         self._options = options
         self._clock = clock
-        self._loads: dict[Copy[T], asyncio.Task[T]] = {}
+        self._loads: dict[Copy[T], asyncio.Task[None]] = {}
         self._unloads: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._empty = asyncio.Event()
@@ -112,22 +112,34 @@ class Mover(Generic[T]):
 
     def _load(self, copy: Copy[T]) -> None:
         copy.move(State.LOADING)
-        task = asyncio.create_task(bring_in(self._loader, copy.id, self._options))
-        self._loads[copy] = task
-        task.add_done_callback(partial(self._load_ended, copy))  # comes even where the task never began
+        self._loads[copy] = asyncio.create_task(self._bring_in(copy))
+        self._loads[copy].add_done_callback(partial(self._load_ended, copy))  # comes even if the task never begins
+        late = asyncio.get_running_loop().call_later(self._options.load_timeout_s, self._load_late, copy)
+        self._loads[copy].add_done_callback(lambda _: late.cancel())
 
-    def _load_ended(self, copy: Copy[T], task: asyncio.Task[T]) -> None:
+    async def _bring_in(self, copy: Copy[T]) -> None:
+        copy.model = await self._loader.load(copy.id)
+        await self._loader.warm_up(copy.model)
+
+    def _load_late(self, copy: Copy[T]) -> None:
+        if copy.state is State.LOADING:
+            late = ModelFailed(f"its load took longer than {self._options.load_timeout_s:g} s")
+            self._count_failure(copy.id, late)
+            self._give_up(copy, late)
+
+    def _load_ended(self, copy: Copy[T], task: asyncio.Task[None]) -> None:
         del self._loads[copy]
-        if task.cancelled():
-            self._settle(copy, ModelFailed("its load was cancelled"))
-            self._drop(copy)
-        elif broken := task.exception():
-            self._count_failure(copy.id, broken)
-            self._settle(copy, broken)
-            self._drop(copy)
-        else:
-            copy.model = task.result()
+        failure = ModelFailed("its load was cancelled") if task.cancelled() else task.exception()
+        if failure is None:
             self._arrived(copy)
+        else:
+            if not task.cancelled():
+                self._count_failure(copy.id, failure)
+            self._settle(copy, failure)
+            if copy.model is None:
+                self._drop(copy)
+            else:
+                self._unload(copy)
         self.pump()
 
     def _arrived(self, copy: Copy[T]) -> None:

@@ -299,6 +299,7 @@ async def test_what_cannot_be_warmed_up_was_not_loaded() -> None:
     house.cold.add("a")
     with pytest.raises(ModelFailed, match="a cannot be loaded: a says nothing"):
         await used_for(models, "a")
+    await asyncio.sleep(1)
     assert house.floor == []
     assert states(models) == {"a": "failed"}
 
@@ -308,6 +309,22 @@ async def test_a_load_that_takes_too_long_has_failed() -> None:
     models = residency(house := Warehouse(SIZES, load_s=1000), load_timeout_s=20)
     with pytest.raises(ModelFailed, match="a cannot be loaded: its load took longer than 20 s"):
         await used_for(models, "a", wait_s=100)
+    assert now() == pytest.approx(20)
+    await settled()
+    assert house.floor == []
+    with pytest.raises(ModelFailed, match=r"longer than 20 s; it is not tried again for 1\.0 s"):
+        await used_for(models, "a")
+
+
+@in_virtual_time
+async def test_who_waits_is_told_at_once_though_what_failed_takes_its_time_to_leave() -> None:
+    models = residency(house := Warehouse(SIZES, unload_s=4), min_resident_s=0)
+    house.cold.add("a")
+    with pytest.raises(ModelFailed, match="a says nothing"):
+        await used_for(models, "a", wait_s=2)
+    assert now() == pytest.approx(1)
+    assert states(models) == {"a": "unloading"}
+    await asyncio.sleep(5)
     assert house.floor == []
 
 

@@ -246,6 +246,10 @@ class ResidencyMachine(RuleBasedStateMachine):
         assert all(status.users >= 0 for status in self.models.snapshot())
 
     def teardown(self) -> None:
+        with self.runner:
+            self.everything_ends_well()
+
+    def everything_ends_well(self) -> None:
         self.house.is_closing = True
         for visit in self.house.visits:
             visit.leave.set()
@@ -254,10 +258,9 @@ class ResidencyMachine(RuleBasedStateMachine):
         assert self.house.floor == []
         assert all(visit.is_over for visit in self.house.visits)
         assert not asyncio.all_tasks(self.loop)
-        self.runner.close()
 
 
 TestResidency = ResidencyMachine.TestCase
 TestResidency.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
