@@ -12,6 +12,7 @@ COMMANDS = {
     "talk": "talk with this machine's microphone and speaker",
     "pull": "fetch a config's models",
     "replay": "play recorded calls again, and say what would be judged otherwise now",
+    "plan": "say which replica would go to which GPU, and how many calls that serves",
     "check-config": "say what is wrong with a config, without starting it",
     "env-example": "print .env.example: every setting as a variable",
 }

@@ -1,0 +1,42 @@
+"""About how many calls a plan serves, and what limits them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cluster.placement import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """`limit` says what more calls would wait for. An estimate: it assumes that replicas share calls evenly."""
+
+    number: int
+    limit: str
+
+
+def expected_calls(plan: Plan) -> Calls:
+    """Zero where something has no place, for every call needs every deployment."""
+    if plan.refusals:
+        return Calls(0, f"{plan.refusals[0].need.deployment}, which has no place")
+    number, limit = min(_limits(plan), key=lambda each: each[0], default=(0.0, "nothing that hosts calls"))
+    return Calls(int(number + 1e-9), limit)
+
+
+def _limits(plan: Plan) -> Iterator[tuple[float, str]]:
+    for need in plan.needs:
+        name = f"{need.deployment}, {need.replicas} replica{'s' if need.replicas > 1 else ''}"
+        if need.most_calls is not None:
+            yield need.replicas * need.most_calls, f"{name} of {need.most_calls:g} calls each"
+        if need.most_cores is not None and need.core_s_per_call_s > 0:
+            most = need.replicas * need.most_cores / need.core_s_per_call_s
+            yield most, f"{name} that compute on {need.most_cores:g} core{'s' if need.most_cores > 1 else ''} each"
+    for index, host in enumerate(plan.hosts):
+        if (busy := cores_per_call(plan, index)) > 0:
+            yield host.cores / busy, f"the {host.cores:g} cores of {host.name}"
+
+
+def cores_per_call(plan: Plan, host: int) -> float:
+    """Of this host, for each call that goes on anywhere."""
+    needs = {need.deployment: need for need in plan.needs}
+    here = (needs[seat.deployment] for seat in plan.on_host(host))
+    return sum(need.core_s_per_call_s / need.replicas for need in here)
