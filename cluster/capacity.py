@@ -24,12 +24,14 @@ def expected_calls(plan: Plan) -> Calls:
 
 def _limits(plan: Plan) -> Iterator[tuple[float, str]]:
     for need in plan.needs:
-        name = f"{need.deployment}, {need.replicas} replica{'s' if need.replicas > 1 else ''}"
         if need.most_calls is not None:
-            yield need.replicas * need.most_calls, f"{name} of {need.most_calls:g} calls each"
+            yield (
+                need.replicas * need.most_calls,
+                f"what {need.deployment} takes, {need.replicas} x {need.most_calls:g}",
+            )
         if need.most_cores is not None and need.core_s_per_call_s > 0:
             most = need.replicas * need.most_cores / need.core_s_per_call_s
-            yield most, f"{name} that compute on {need.most_cores:g} core{'s' if need.most_cores > 1 else ''} each"
+            yield most, f"the cores that {need.deployment} can use, {need.replicas} x {need.most_cores:g}"
     for index, host in enumerate(plan.hosts):
         if (busy := cores_per_call(plan, index)) > 0:
             yield host.cores / busy, f"the {host.cores:g} cores of {host.name}"

@@ -1,6 +1,7 @@
 """The machines of a Ray cluster that runs."""
 
 import contextlib
+import logging
 import socket
 import warnings
 
@@ -19,11 +20,11 @@ def hosts_at(address: str) -> tuple[Host, ...]:
 
     _reach(address)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as wrong:
         raise BadMachines(f"no Ray cluster at {address}: {' '.join(str(wrong).split())}") from wrong
     try:
-        hosts = hosts_of_nodes(ray.nodes())
+        hosts = hosts_of_nodes(ray.nodes())  # type: ignore[no-untyped-call]
     finally:
         ray.shutdown()
     if not hosts:

@@ -8,6 +8,11 @@ from cluster.machines import GPU_MEMORY_GB, Gpu, Host
 from cluster.placement import Plan, Refusal, plan
 from cluster.placement_room import Need, is_kind
 
+ENOUGH = 100
+"""A host that comes with a GPU has cores for as many replicas as share it."""
+MOST_MORE = 8
+"""GPUs that advice asks for at most: as many as a host has."""
+
 
 def advice(before: Plan, refusal: Refusal) -> tuple[str, ...]:
     """In order of effort: other numbers in the config, then other machines, then another model."""
@@ -19,6 +24,8 @@ def _advice(before: Plan, need: Need, placed: int) -> Iterator[str]:
         yield f"gpus: {share:g}"
     if placed:
         yield f"replicas: {placed}"
+    elif share is None and (both := _share_of_fewer(before, need)):
+        yield both
     if (cores := _cores(before, need)) is not None:
         yield f"cpus: {cores:g}"
     if need.gpus > 0:
@@ -43,14 +50,19 @@ def _gpus(before: Plan, need: Need) -> list[Gpu]:
 
 
 def _share(before: Plan, need: Need) -> float | None:
-    """Another fraction of a GPU that is enough memory and has a place; of several the smallest."""
-    if need.gpus <= 0:
-        return None
-    enough = {share for gpu in _gpus(before, need) if (share := share_for(need.gpu_memory_gb, gpu)) is not None}
-    rounded = {float(max(1, math.floor(need.gpus)))} if need.gpus > 1 else set()
-    for share in sorted(enough | rounded):
-        if share != need.gpus and _fits(before, replace(need, gpus=share)):
-            return share
+    """Another number of GPUs that has a place: as many whole ones as possible, else the smallest fraction that is
+    enough memory. Where it is not known how much is needed, no fraction is recommended."""
+    whole = [float(count) for count in range(math.floor(need.gpus), 0, -1)] if need.gpus > 1 else []
+    enough = {share_for(need.gpu_memory_gb, gpu) for gpu in _gpus(before, need)} if need.gpu_memory_gb > 0 else set()
+    fractions = sorted(share for share in enough if share is not None) if need.gpus > 0 else []
+    tried = (share for share in (*whole, *fractions) if share != need.gpus)
+    return next((share for share in tried if _fits(before, replace(need, gpus=share))), None)
+
+
+def _share_of_fewer(before: Plan, need: Need) -> str | None:
+    for replicas in range(need.replicas - 1, 0, -1):
+        if (share := _share(before, replace(need, replicas=replicas))) is not None:
+            return f"gpus: {share:g} with replicas: {replicas}"
     return None
 
 
@@ -70,19 +82,24 @@ def _cores(before: Plan, need: Need) -> float | None:
 
 
 def _more_gpus(before: Plan, need: Need) -> Iterator[str]:
-    """One more of a kind that is there, or one that is larger than all that are."""
-    cores = max(need.cores, 1.0)
+    """More of a kind that is there, or else one, or some, that is larger than all that are."""
     there = _gpus(before, need)
-    for gpu in there:
-        if _fits(before, need, Host("one more", cores, None, (gpu,))):
-            yield f"one {gpu.kind} more"
-            return
     largest = max((gpu.memory_gb or 0.0 for gpu in there), default=0.0)
-    kinds = [(kind, gb) for kind, gb in GPU_MEMORY_GB.items() if gb > largest and is_kind(Gpu(kind, gb), need.kind)]
-    for kind, gb in sorted(kinds, key=lambda entry: entry[1]):
-        if _fits(before, need, Host("one more", cores, None, (Gpu(kind, gb),))):
-            yield f"a larger GPU, such as {kind} ({gb:g} GB)" if there else f"a GPU, such as {kind} ({gb:g} GB)"
-            return
+    larger = [Gpu(kind, gb) for kind, gb in GPU_MEMORY_GB.items() if gb > largest]
+    others = sorted((gpu for gpu in larger if is_kind(gpu, need.kind)), key=lambda gpu: gpu.memory_gb or 0.0)
+    for kinds, words in ((there, "more of"), (others, "with more memory, such as" if there else "such as")):
+        for count, gpu in ((count, gpu) for count in range(1, MOST_MORE + 1) for gpu in kinds):
+            if _fits(before, need, *_with(gpu, count, need)):
+                memory = f" ({gpu.memory_gb:g} GB)" if gpu.memory_gb else ""
+                yield f"{count} GPU{'s' if count > 1 else ''} {words} {gpu.kind}{memory}"
+                return  # the fewest and smallest
+
+
+def _with(gpu: Gpu, count: int, need: Need) -> list[Host]:
+    """So many more GPUs: on one host where a replica needs several, else on one each."""
+    if need.gpus > 1:
+        return [Host("one more", max(need.cores, 1.0) * count, None, (gpu,) * count)]
+    return [Host(f"{number} more", max(need.cores, 1.0) * ENOUGH, None, (gpu,)) for number in range(count)]
 
 
 def _smaller_model(before: Plan, need: Need) -> Iterator[str]:

@@ -39,15 +39,16 @@ def _of_gpus(need: Need, rooms: Sequence[Room], lone_share: float) -> str:
         return f"it needs {amount(need)}, and there {'is' if len(gpus) == 1 else 'are'} {listed(gpus)}"
     if not any(room.suits(need, index) for room in rooms for index in range(len(room.shares))):
         largest = max(of_kind, key=lambda gpu: gpu.memory_gb or 0.0)
-        of = f"gpus: {need.gpus:g} of {listed([largest])} is {need.gpus * (largest.memory_gb or 0):.1f} GB"
-        return f"it needs {need.gpu_memory_gb:.1f} GB of GPU memory, and {of}"
+        has = f"{largest.kind} ({largest.memory_gb:g} GB) is {need.gpus * (largest.memory_gb or 0):.1f} GB"
+        return f"it needs {need.gpu_memory_gb:.1f} GB of GPU memory, and gpus: {need.gpus:g} of the largest, {has}"
     if any(room.gpus_for(need, lone_share) is not None for room in rooms):
         return ""
     free = [room.shares[index] for room in rooms for index in range(len(room.shares)) if room.suits(need, index)]
     wanted = f"it needs {amount(need)}"
     if need.gpus > 1:
-        whole = max(room.shares.count(WHOLE) for room in rooms)
-        return f"{wanted} on one host, and the most that are free on one are {whole} (of {listed(gpus)} in all)"
+        suiting = ([index for index in range(len(room.shares)) if room.suits(need, index)] for room in rooms)
+        most = max(len(room.alike(indices)) for room, indices in zip(rooms, suiting, strict=True))
+        return f"{wanted} of one kind on one host, and the most that are free on one are {most} (of {listed(gpus)})"
     alone = ", alone because it is above half," if parts(need.gpus) > parts(lone_share) else ""
     return f"{wanted}{alone} and the most that is free on one is {max(free) / WHOLE:g} (of {listed(of_kind)})"
 
@@ -56,7 +57,7 @@ def amount(need: Need) -> str:
     """`0.4 of a GPU`, `1 L4`, `2 GPUs`."""
     kind = need.kind or "GPU"
     if need.gpus < 1:
-        return f"{need.gpus:g} of {'an' if kind[0] in 'AHL' else 'a'} {kind}"
+        return f"{need.gpus:g} of {'an' if kind[0] in 'AHLR' else 'a'} {kind}"
     return f"{need.gpus:g} {kind}" + ("s" if need.gpus > 1 and need.kind is None else "")
 
 

@@ -1,5 +1,6 @@
 """What a replica asks for, and what is left of a host: the arithmetic of places, as Ray does it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cluster.machines import Gpu, Host
@@ -52,11 +53,19 @@ class Room:
         share = parts(need.gpus)
         suiting = [index for index in range(len(self.shares)) if self.suits(need, index)]
         if share >= WHOLE:
-            free = [index for index in suiting if self.shares[index] == WHOLE]
-            return tuple(free[: share // WHOLE]) if len(free) >= share // WHOLE and share % WHOLE == 0 else None
+            alike = self.alike(suiting)
+            return tuple(alike[: share // WHOLE]) if len(alike) >= share // WHOLE and share % WHOLE == 0 else None
         wanted = WHOLE if share > parts(lone_share) else share
         fitting = [index for index in suiting if self.shares[index] >= wanted]
         return (min(fitting, key=lambda index: (self.shares[index], index)),) if fitting else None
+
+    def alike(self, indices: Iterable[int]) -> list[int]:
+        """Of these the free GPUs of one kind, of the most frequent one: a model divides itself evenly."""
+        kinds: dict[Gpu, list[int]] = {}
+        for index in indices:
+            if self.shares[index] == WHOLE:
+                kinds.setdefault(self.host.gpus[index], []).append(index)
+        return max(kinds.values(), key=len, default=[])
 
     def suits(self, need: Need, index: int) -> bool:
         """The GPU is of the kind that is wanted, and its share is enough memory. Several GPUs divide the need."""

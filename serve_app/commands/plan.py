@@ -17,8 +17,8 @@ EXAMPLES = """examples:
   antiphon plan gpu.yaml --hosts a:1xL4,a:1xT4,b:1xB300@288    two kinds in one host; a GPU of 288 GB
   antiphon plan gpu.yaml --cluster auto --picture plan.svg     a Ray cluster that runs, and a picture
 
-A GPU's host has 8 cores a GPU where it does not say. Exit status: 0 it fits, 1 it does not, 2 the config or the machines
-cannot be read. Memory and calls are estimated from the size of the models' files."""
+A host of which only GPUs are told has 8 cores a GPU. Memory and calls are estimated from the size of models' files.
+Exit status: 0 it fits, 1 it does not, 2 the config or the machines cannot be read."""
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
