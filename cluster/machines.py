@@ -100,7 +100,7 @@ def _host(name: str, parts: Iterable[str]) -> Host:
             gpus += [gpu(some["kind"], float(some["memory"]) if some["memory"] else None)] * int(some["count"] or 1)
         else:
             raise BadMachines(f"{part!r} is neither GPUs (2xH200), nor cores (16c), nor GB of memory (64g)")
-    if min([1.0, *amounts.values(), *(each.memory_gb or 1 for each in gpus)]) <= 0:
+    if min([1.0, *amounts.values(), *(each.memory_gb for each in gpus if each.memory_gb is not None)]) <= 0:
         raise BadMachines(f"host {name}: cores and memory are more than 0")
     return Host(name, amounts.get("c", float(CORES_A_GPU * len(gpus))), amounts.get("g"), tuple(gpus))
 
@@ -115,7 +115,7 @@ def hosts_of_nodes(nodes: Iterable[Mapping[str, Any]]) -> tuple[Host, ...]:
         unique = name if names.count(name) == 1 else f"{name}/{str(node['NodeID'])[:6]}"
         memory = resources.get("memory")
         gpus = (_gpu_of(resources),) * int(resources.get("GPU", 0))
-        hosts.append(Host(unique, float(resources.get("CPU", 0)), memory / 1e9 if memory else None, gpus))
+        hosts.append(Host(unique, float(resources.get("CPU", 0)), round(memory / 1e9, 1) if memory else None, gpus))
     return tuple(hosts)
 
 
