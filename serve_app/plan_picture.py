@@ -7,7 +7,7 @@ from pathlib import Path
 from cluster.capacity import expected_calls
 from cluster.placement import Plan
 
-COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#9c755f", "#76b7b2", "#edc948")
+COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#9c755f", "#76b7b2", "#b6992d")
 INK, FAINT, PAPER = "#333333", "#e4e4e4", "#ffffff"
 WIDTH, LEFT, ROW, BAR, TOP = 900, 230, 34, 22, 52
 LETTER = 7
