@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from cluster.machines import Host
 from cluster.placement_reasons import reason
-from cluster.placement_room import LONE_SHARE, Need, Room
+from cluster.placement_room import Need, Room
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,32 +63,32 @@ class Plan:
         return [seat for seat in self.seats if seat.deployment == deployment]
 
 
-def plan(needs: Sequence[Need], hosts: Iterable[Host], *, lone_share: float = LONE_SHARE) -> Plan:
+def plan(needs: Sequence[Need], hosts: Iterable[Host]) -> Plan:
     """Every replica's place. What finds none is refused, and the others are placed as if it were not there."""
     rooms = [Room(host) for host in hosts]
     seats: list[Seat] = []
     refusals: list[Refusal] = []
     for need in sorted(needs, key=lambda need: (-need.gpus, -need.cores)):
-        found = list(_seat_all(need, rooms, lone_share))
+        found = list(_seat_all(need, rooms))
         seats += found
         if len(found) < need.replicas:
-            refusals.append(Refusal(need, len(found), reason(need, rooms, lone_share)))
+            refusals.append(Refusal(need, len(found), reason(need, rooms)))
     return Plan(tuple(room.host for room in rooms), tuple(needs), tuple(seats), tuple(refusals))
 
 
-def _seat_all(need: Need, rooms: Sequence[Room], lone_share: float) -> Iterator[Seat]:
+def _seat_all(need: Need, rooms: Sequence[Room]) -> Iterator[Seat]:
     """Each replica goes to the host that has the fewest of them, and of these to the one with the most free cores."""
     here = [0] * len(rooms)
     for replica in range(need.replicas):
         found: list[tuple[int, tuple[int, ...]]] = []
         for index, room in enumerate(rooms):
-            gpus = room.gpus_for(need, lone_share) if need.gpus > 0 else ()
+            gpus = room.gpus_for(need) if need.gpus > 0 else ()
             if gpus is not None and room.holds(need):
                 found.append((index, gpus))
         if not found:
             return
         host, gpus = min(found, key=lambda place: (here[place[0]], -rooms[place[0]].cores, place[0]))
-        rooms[host].take(need, gpus, lone_share)
+        rooms[host].take(need, gpus)
         here[host] += 1
         memory = rooms[host].host.gpus[gpus[0]].memory_gb if gpus else None
         share = min(need.gpus, 1.0)

@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from cluster.machines import Gpu
-from cluster.placement_room import WHOLE, Need, Room, is_kind, parts
+from cluster.placement_room import LONE_SHARE, WHOLE, Need, Room, is_kind, parts
 
 
-def reason(need: Need, rooms: Sequence[Room], lone_share: float) -> str:
+def reason(need: Need, rooms: Sequence[Room]) -> str:
     """For a need that no room can take."""
-    if need.gpus > 0 and (of_gpus := _of_gpus(need, rooms, lone_share)):
+    if need.gpus > 0 and (of_gpus := _of_gpus(need, rooms)):
         return of_gpus
-    able = [room for room in rooms if need.gpus == 0 or room.gpus_for(need, lone_share) is not None]
+    able = [room for room in rooms if need.gpus == 0 or room.gpus_for(need) is not None]
     with_cores = [room for room in able if room.cores >= parts(need.cores)]
     where = " on a host with such a GPU free" if need.gpus > 0 else ""
     if not with_cores:
@@ -27,7 +27,7 @@ def reason(need: Need, rooms: Sequence[Room], lone_share: float) -> str:
     )
 
 
-def _of_gpus(need: Need, rooms: Sequence[Room], lone_share: float) -> str:
+def _of_gpus(need: Need, rooms: Sequence[Room]) -> str:
     """Empty where a GPU can be had, and something else is missing."""
     gpus = [gpu for room in rooms for gpu in room.host.gpus]
     if not gpus:
@@ -41,7 +41,7 @@ def _of_gpus(need: Need, rooms: Sequence[Room], lone_share: float) -> str:
         largest = max(of_kind, key=lambda gpu: gpu.memory_gb or 0.0)
         has = f"{largest.kind} ({largest.memory_gb:g} GB) is {need.gpus * (largest.memory_gb or 0):.1f} GB"
         return f"it needs {need.gpu_memory_gb:.1f} GB of GPU memory, and gpus: {need.gpus:g} of the largest, {has}"
-    if any(room.gpus_for(need, lone_share) is not None for room in rooms):
+    if any(room.gpus_for(need) is not None for room in rooms):
         return ""
     free = [room.shares[index] for room in rooms for index in range(len(room.shares)) if room.suits(need, index)]
     wanted = f"it needs {amount(need)}"
@@ -49,7 +49,7 @@ def _of_gpus(need: Need, rooms: Sequence[Room], lone_share: float) -> str:
         suiting = ([index for index in range(len(room.shares)) if room.suits(need, index)] for room in rooms)
         most = max(len(room.alike(indices)) for room, indices in zip(rooms, suiting, strict=True))
         return f"{wanted} of one kind on one host, and the most that are free on one are {most} (of {listed(gpus)})"
-    alone = ", alone because it is above half," if parts(need.gpus) > parts(lone_share) else ""
+    alone = ", alone because it is above half," if parts(need.gpus) > parts(LONE_SHARE) else ""
     return f"{wanted}{alone} and the most that is free on one is {max(free) / WHOLE:g} (of {listed(of_kind)})"
 
 

@@ -48,14 +48,14 @@ class Room:
         """Its cores and memory, GPUs aside."""
         return self.cores >= parts(need.cores) and self.memory_gb >= need.host_memory_gb - 1e-9
 
-    def gpus_for(self, need: Need, lone_share: float) -> tuple[int, ...] | None:
+    def gpus_for(self, need: Need) -> tuple[int, ...] | None:
         """The GPUs that a replica would get here; None where it finds none."""
         share = parts(need.gpus)
         suiting = [index for index in range(len(self.shares)) if self.suits(need, index)]
         if share >= WHOLE:
             alike = self.alike(suiting)
             return tuple(alike[: share // WHOLE]) if len(alike) >= share // WHOLE and share % WHOLE == 0 else None
-        wanted = WHOLE if share > parts(lone_share) else share
+        wanted = WHOLE if share > parts(LONE_SHARE) else share
         fitting = [index for index in suiting if self.shares[index] >= wanted]
         return (min(fitting, key=lambda index: (self.shares[index], index)),) if fitting else None
 
@@ -74,12 +74,12 @@ class Room:
             return False
         return there.memory_gb is None or there.memory_gb * need.gpus >= need.gpu_memory_gb - 1e-9
 
-    def take(self, need: Need, gpus: tuple[int, ...], lone_share: float) -> None:
+    def take(self, need: Need, gpus: tuple[int, ...]) -> None:
         self.cores -= parts(need.cores)
         self.memory_gb -= need.host_memory_gb
         share = min(parts(need.gpus), WHOLE)
         for index in gpus:
-            self.shares[index] -= WHOLE if share > parts(lone_share) else share
+            self.shares[index] -= WHOLE if share > parts(LONE_SHARE) else share
 
 
 def is_kind(there: Gpu, wanted: str | None) -> bool:

@@ -20,7 +20,7 @@ def lacking(settings: Settings, nodes: Iterable[Mapping[str, Any]]) -> str | Non
     hosts = [replace(host, memory_gb=None) for host in hosts_of_nodes(nodes)]
     needs = [replace(need, gpu_memory_gb=0.0, host_memory_gb=0.0) for need in needs_of(settings)]
     for need in needs:
-        if refusals := plan([replace(need, replicas=1)], hosts, lone_share=1.0).refusals:
+        if refusals := plan([replace(need, replicas=1)], hosts).refusals:
             return f"{need.deployment}: {refusals[0].why}"
     return _together(needs, "gpus", "GPUs", sum(len(host.gpus) for host in hosts)) or _together(
         needs, "cores", "cores", sum(host.cores for host in hosts)

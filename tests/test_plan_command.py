@@ -110,6 +110,9 @@ def test_the_picture_shows_who_sits_where(path: str, tmp_path: Path, capsys: pyt
     drawn = ElementTree.parse(picture).getroot()
     texts = [each.text for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
     assert {"a gpu0: H200 141 GB", "a: 16 cores", "b gpu0: L4 24 GB", "llm 0.4 = 56.4 GB", "asr"} <= set(texts)
+    rects = drawn.iter("{http://www.w3.org/2000/svg}rect")
+    first = [each.get("x") for each in rects if len(each) and each.get("y") == "52"]
+    assert len(set(first)) == len(first) == 2  # llm and asr, side by side
     titles = [each.text for each in drawn.iter("{http://www.w3.org/2000/svg}title")]
     assert "asr 0.1 = 2.4 GB" in titles
 
