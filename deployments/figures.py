@@ -55,7 +55,7 @@ INGRESS_CORES_PER_CALL = 0.07
 
 KV_BYTES_PER_TOKEN = 24_000
 KV_OF_WEIGHTS = 2e-5
-"""An LLM's memory for each token of its context: from 24 kB (135 M parameters) to 130 kB (8 G in 4 bits) at float16,
+"""An LLM's memory for each token of its context: from 24 kB (135 M parameters) to 130 kB (8 B in 4 bits) at float16,
 which is about this much and that part of the file."""
 
 

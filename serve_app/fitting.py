@@ -18,7 +18,7 @@ def lacking(settings: Settings, nodes: Iterable[Mapping[str, Any]]) -> str | Non
     them together. How much memory they need is estimated, and refuses nothing here; `antiphon plan` looks at it too.
     """
     hosts = [replace(host, memory_gb=None) for host in hosts_of_nodes(nodes)]
-    needs = [replace(need, gpu_memory_gb=0.0, host_memory_gb=0.0) for need in needs_of(settings)]
+    needs = [replace(need, gpu_memory_gb=0.0, host_memory_gb=0.0) for need in needs_of(settings, grown=False)]
     for need in needs:
         if refusals := plan([replace(need, replicas=1)], hosts).refusals:
             return f"{need.deployment}: {refusals[0].why}"

@@ -183,6 +183,12 @@ def test_room_for_a_longer_context_is_needed_too() -> None:
     assert long[1].host_memory_gb - short[1].host_memory_gb > 1
 
 
+def test_the_door_is_planned_as_large_as_it_may_grow_and_started_smaller() -> None:
+    settings = Settings.model_validate({"ingress": {"max_replicas": 50}})
+    assert [needs_of(settings, grown=grown)[4].replicas for grown in (True, False)] == [50, 1]
+    assert lacking(settings, [node("one", {"CPU": 1.0})]) is None
+
+
 def test_rooms_have_a_keeper() -> None:
     args = {"livekit": {"url": "wss://rooms.example.org", "api_key": "k", "api_secret": "s"}}
     assert "rooms" in {need.deployment for need in needs_of(Settings.model_validate(args))}
