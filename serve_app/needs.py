@@ -1,5 +1,7 @@
 """What a config's deployments need, for a plan of where they go: the bridge from settings to `cluster.placement`."""
 
+from collections.abc import Sequence
+
 from cluster.placement_room import Need
 from deployments.asr.options import AsrOptions
 from deployments.figures import (
@@ -16,15 +18,16 @@ from deployments.store import ModelSpec
 from deployments.tts.options import TtsOptions
 from deployments.turn.options import TurnOptions
 from serve_app.options import IngressOptions
-from serve_app.settings import Settings, model_options, model_specs
+from serve_app.settings import Settings, model_options, model_specs, more_voices
 
 
 def needs_of(settings: Settings, *, grown: bool = True) -> tuple[Need, ...]:
     """Everything that gets a process of its own; `grown`: as many as Ray may add, not as start. Raises BadModel for a
     model that is not known."""
     specs = model_specs(settings)
+    voices = [spec.size_bytes for spec in more_voices(settings).values()]
     models = [
-        model_need(kind, options, specs[kind])
+        model_need(kind, options, specs[kind], voices if kind == "tts" else ())
         for kind, options in model_options(settings).items()
         if isinstance(options, ModelOptions)
     ]
@@ -45,20 +48,30 @@ def _ingress(options: IngressOptions, grown: bool) -> Need:
     )
 
 
-def model_need(deployment: str, options: ModelOptions, spec: ModelSpec | None) -> Need:
-    """`spec` is None for an engine without weights, which needs a process and nothing more."""
+def model_need(deployment: str, options: ModelOptions, spec: ModelSpec | None, more_bytes: Sequence[int] = ()) -> Need:
+    """`spec` is None for an engine without weights, which needs a process and nothing more. `more_bytes`: the sizes of
+    further models, of which the largest may be in memory beside it."""
     streams = options.max_streams / OPEN_STREAMS_PER_CALL
     kind = getattr(options, "accelerator_type", None)
     figures = FIGURES.get(spec.engine) if spec else None
     if spec is None or figures is None:
         unknown_gb = 0.0 if spec is None else 1.2 * spec.size_bytes / 1e9
         return _need(deployment, options, unknown_gb, kind=kind, most_calls=streams)
-    memory_gb = figures.weights_gb(spec.size_bytes) * _arithmetic(options)
+    memory_gb = figures.weights_gb(_resident_bytes(options, spec.size_bytes, more_bytes)) * _arithmetic(options)
     memory_gb += _requests_gb(options, spec.size_bytes, figures.workspace_gb)
     if options.gpus > 0:
         return _need(deployment, options, memory_gb, kind=kind, most_calls=streams)
     cost = figures.core_s_per_call_s(spec.size_bytes)
     return _need(deployment, options, memory_gb, most_calls=streams, cost=cost, most_cores=_threads(options))
+
+
+def _resident_bytes(options: ModelOptions, size_bytes: int, more_bytes: Sequence[int]) -> int:
+    """The most that are in memory at once, by the size of their files."""
+    if not isinstance(options, TtsOptions):
+        return size_bytes
+    cap, budget = options.residency.resident_cap, options.residency.budget_bytes
+    most = size_bytes + sum(sorted(more_bytes, reverse=True)[: cap - 1])
+    return most if budget is None else max(size_bytes, min(most, budget))
 
 
 def _need(

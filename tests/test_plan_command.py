@@ -189,6 +189,17 @@ def test_the_door_is_planned_as_large_as_it_may_grow_and_started_smaller() -> No
     assert lacking(settings, [node("one", {"CPU": 1.0})]) is None
 
 
+def test_further_voices_need_room_up_to_those_that_are_in_memory_at_once() -> None:
+    voice = {"kind": "tts", "engine": "piper", "licence": "MIT", "files": BIG["files"]}
+    models = {f"voice{number}": voice for number in range(5)}
+    tts: dict[str, Any] = {"more_models": list(models), "residency": {"resident_cap": 3}}
+    none, some = (needs_of(Settings.model_validate(args))[2] for args in ({}, {"tts": tts, "models": models}))
+    assert some.host_memory_gb - none.host_memory_gb == pytest.approx(2 * 2 * 4.7)
+    tts["residency"] = {"resident_cap": 3, "budget_bytes": 1_000_000_000}
+    tight = needs_of(Settings.model_validate({"tts": tts, "models": models}))[2]
+    assert none.host_memory_gb < tight.host_memory_gb < none.host_memory_gb + 2
+
+
 def test_rooms_have_a_keeper() -> None:
     args = {"livekit": {"url": "wss://rooms.example.org", "api_key": "k", "api_secret": "s"}}
     assert "rooms" in {need.deployment for need in needs_of(Settings.model_validate(args))}
