@@ -11,7 +11,6 @@ import logging
 import os
 from typing import Any
 
-import ray
 from ray import serve
 from ray.serve import Application, Deployment
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
@@ -23,7 +22,6 @@ from deployments.options import ModelOptions
 from deployments.store import Kind, ModelSpec
 from deployments.tts.deployment import TtsDeployment
 from deployments.turn.deployment import TurnDeployment
-from serve_app.fitting import lacking
 from serve_app.ingress import Door, Ingress
 from serve_app.options import IngressOptions
 from serve_app.rooms.keeper import RoomKeeper
@@ -44,11 +42,8 @@ INGRESS_HEADROOM = 64
 
 def build(args: Settings) -> Application:
     """The application that `serve run configs/….yaml` runs. Raises BadModel for a model that is not known."""
-    if unset := missing(os.environ):
-        log.warning("Serve was started without %s: calls are dear, and dead ones run on", " ".join(unset))
-    # No more than a warning: a cluster may be one that grows when it is asked to.
-    if ray.is_initialized() and (short := lacking(args, ray.nodes())):  # type: ignore[no-untyped-call]
-        log.warning("Serve waits until the cluster has more: %s", short)
+    if lacking := missing(os.environ):
+        log.warning("Serve was started without %s: calls are dear, and dead ones run on", " ".join(lacking))
     specs = model_specs(args)
     handles = {kind: _model(kind, args, specs[kind]) for kind in DEPLOYMENTS}
     keeper = _keeper().bind(args.livekit, args.log) if args.livekit.url else None

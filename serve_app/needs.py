@@ -21,9 +21,9 @@ from serve_app.options import IngressOptions
 from serve_app.settings import Settings, model_options, model_specs, more_voices
 
 
-def needs_of(settings: Settings, *, grown: bool = True) -> tuple[Need, ...]:
-    """Everything that gets a process of its own; `grown`: as many as Ray may add, not as start. Raises BadModel for a
-    model that is not known."""
+def needs_of(settings: Settings) -> tuple[Need, ...]:
+    """Everything that gets a process of its own, as many as there may ever be. Raises BadModel for a model that is not
+    known."""
     specs = model_specs(settings)
     voices = [spec.size_bytes for spec in more_voices(settings).values()]
     models = [
@@ -32,14 +32,14 @@ def needs_of(settings: Settings, *, grown: bool = True) -> tuple[Need, ...]:
         if isinstance(options, ModelOptions)
     ]
     rooms = [Need("rooms", cores=0.01, host_memory_gb=PROCESS_GB)] if settings.livekit.url else []
-    return (*models, _ingress(settings.ingress, grown), *rooms)
+    return (*models, _ingress(settings.ingress), *rooms)
 
 
-def _ingress(options: IngressOptions, grown: bool) -> Need:
+def _ingress(options: IngressOptions) -> Need:
     """One event loop hosts the calls of each, on one core."""
     return Need(
         "ingress",
-        max(options.replicas, (options.max_replicas or 0) if grown else 0),
+        max(options.replicas, options.max_replicas or 0),
         options.cpus,
         host_memory_gb=PROCESS_GB,
         core_s_per_call_s=INGRESS_CORES_PER_CALL,

@@ -68,12 +68,8 @@ def _run(events: Any) -> int:
     # What a config says beyond our own settings is left to Serve.
     with ThreadPoolExecutor(1) as pool:
         built = pool.submit(_build, config) if _is_ours_alone(config) else None
-        _start_ray(events, order)
+        client = _start(events, order, config)
         try:
-            if built is not None and (short := _lacking(config)):
-                _tell(events, problems=[short])
-                return 2
-            client = _start_serve(events, config)
             if built is None:
                 client.deploy_apps(config, _blocking=False)
             else:
@@ -105,19 +101,9 @@ def _build(config: "ServeDeploySchema") -> "RunTarget":
     return RunTarget(target, application.name, application.route_prefix, config.logging_config)
 
 
-def _lacking(config: "ServeDeploySchema") -> str | None:
-    """What this machine has not enough of. Nothing will be added to it, so Serve would wait for ever."""
+def _start(events: Any, order: dict[str, Any], config: "ServeDeploySchema") -> Any:
     import ray
-
-    from serve_app.fitting import lacking
-    from serve_app.settings import Settings
-
-    settings = Settings.model_validate(config.applications[0].args)
-    return lacking(settings, ray.nodes())  # type: ignore[no-untyped-call]
-
-
-def _start_ray(events: Any, order: dict[str, Any]) -> None:
-    import ray
+    from ray.serve._private import api
 
     _tell(events, step="starting Ray")
     ray.init(
@@ -129,11 +115,6 @@ def _start_ray(events: Any, order: dict[str, Any]) -> None:
         _temp_dir=f"{sys.argv[1]}/ray",
         _node_ip_address="127.0.0.1",
     )
-
-
-def _start_serve(events: Any, config: "ServeDeploySchema") -> Any:
-    from ray.serve._private import api
-
     _tell(events, step="starting Serve")
     # As `serve run` does it: Serve's public `start` takes no proxy options of a config file.
     return api.serve_start(

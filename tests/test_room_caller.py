@@ -53,7 +53,7 @@ async def test_turns_are_heard_answered_and_timed(livekit_keys: Keys) -> None:
     assert joining.connected_ms is not None
     assert joining.track_subscribed_ms is not None
     assert joining.ready_ms is not None
-    assert joining.connected_ms <= joining.track_subscribed_ms <= joining.ready_ms
+    assert max(joining.connected_ms, joining.track_subscribed_ms) <= joining.ready_ms
     assert sound.received > 0
     kinds = [event["type"] for event in events]
     assert kinds.count("response.output_audio_transcript.done") == 2

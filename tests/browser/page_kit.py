@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Page
+from playwright.sync_api import Page, TimeoutError
 
 from deployments.audio import to_pcm
 from deployments.contracts import Pcm
@@ -60,13 +60,25 @@ def opened(
         page.set_default_timeout(60_000)
         page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
+        pending = _pending(page)
         page.goto(url)
-        page.wait_for_function(ready)
+        try:
+            page.wait_for_function(ready)
+        except TimeoutError as late:
+            raise AssertionError(f"{url} is not ready; it said {complaints}, and waits for {sorted(pending)}") from late
         yield page
         page.goto("about:blank")  # the page takes its leave: a caller who vanishes is waited for
     finally:
         browser.close()
     assert [said for said in complaints if not (excused and re.search(excused, said))] == []
+
+
+def _pending(page: Page) -> set[str]:
+    """Addresses that the page has asked for and not got, as long as it lives."""
+    pending: set[str] = set()
+    page.on("request", lambda request: pending.add(request.url))
+    page.on("requestfinished", lambda request: pending.discard(request.url))
+    return pending
 
 
 def unprocessed(page: Page) -> None:
