@@ -52,15 +52,14 @@ def model_need(deployment: str, options: ModelOptions, spec: ModelSpec | None, m
     """`spec` is None for an engine without weights, which needs a process and nothing more. `more_bytes`: the sizes of
     further models, of which the largest may be in memory beside it."""
     streams = options.max_streams / OPEN_STREAMS_PER_CALL
-    kind = getattr(options, "accelerator_type", None)
     figures = FIGURES.get(spec.engine) if spec else None
     if spec is None or figures is None:
         unknown_gb = 0.0 if spec is None else 1.2 * spec.size_bytes / 1e9
-        return _need(deployment, options, unknown_gb, kind=kind, most_calls=streams)
+        return _need(deployment, options, unknown_gb, most_calls=streams)
     memory_gb = figures.weights_gb(_resident_bytes(options, spec.size_bytes, more_bytes)) * _arithmetic(options)
     memory_gb += _requests_gb(options, spec.size_bytes, figures.workspace_gb)
     if options.gpus > 0:
-        return _need(deployment, options, memory_gb, kind=kind, most_calls=streams)
+        return _need(deployment, options, memory_gb, most_calls=streams)
     cost = figures.core_s_per_call_s(spec.size_bytes)
     return _need(deployment, options, memory_gb, most_calls=streams, cost=cost, most_cores=_threads(options))
 
@@ -80,7 +79,6 @@ def _need(
     memory_gb: float,
     *,
     most_calls: float,
-    kind: str | None = None,
     cost: float = 0.0,
     most_cores: float | None = None,
 ) -> Need:
@@ -92,7 +90,6 @@ def _need(
         options.gpus,
         gpu_memory_gb=memory_gb + CUDA_GB if on_gpu and memory_gb else 0.0,
         host_memory_gb=PROCESS_GB + (0.0 if on_gpu else memory_gb),
-        kind=kind,
         core_s_per_call_s=cost,
         most_cores=most_cores,
         most_calls=most_calls,

@@ -26,6 +26,9 @@ BREAK_MS = 96
 """Voice since the last request that makes another one at a break worth its while."""
 DUTY = 3
 """A request begins at the earliest after so many times what the last one took: a busy ASR is left alone."""
+HURRY_MS, HURRIED_MS = 1000, 96
+"""Somebody waits for the first words: in the first second of voice a request begins this soon after the one before,
+until there are any. What has no words for longer is noise, which is to cost no more than speech."""
 PREFILL_WORDS = 2
 """New words that are worth a request to the LLM."""
 
@@ -47,9 +50,8 @@ class Partials:
         since = hearing.last_voiced_sample - (turn.partial.end_sample if turn.partial else turn.first_sample)
         spoken_ms = hearing.voiced_ms
         broke_off = 0 < hearing.silence_ms < options.pause_ms and since >= samples(BREAK_MS)
-        every_ms = max(options.partial_every_ms, DUTY * self._took_s * 1000)
-        if not turn.stable.latest:
-            every_ms = BREAK_MS  # nothing was understood yet, and the first words are waited for
+        hurries = not turn.stable.latest and spoken_ms < HURRY_MS
+        every_ms = HURRIED_MS if hurries else max(options.partial_every_ms, DUTY * self._took_s * 1000)
         due = spoken_ms >= options.partial_from_ms and (broke_off or since >= samples(every_ms))
         if due and not self._call.stage.held_back:
             self._begin(turn)

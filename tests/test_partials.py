@@ -80,6 +80,18 @@ async def test_a_transcript_begun_when_the_voice_broke_off_is_the_one_of_the_tur
         assert "transcript_ready" in moments
 
 
+async def test_a_voice_without_words_is_asked_about_often_only_in_its_first_second() -> None:
+    class HearsNothing(Asr):
+        async def transcribe(self, audio: Pcm, **how: Any) -> Transcript:
+            return replace(await super().transcribe(audio, **how), text="")
+
+    asr = HearsNothing()
+    async with calling(asr=asr, options=options(partial_every_ms=60_000)) as rig:
+        await give_slowly(rig, said(WORDS, pause_ms=0))
+        assert len([length for length in asr.asked if length <= 20_000]) >= 3
+        assert not [length for length in asr.asked if length > 24_000]
+
+
 async def test_what_was_heard_in_haste_and_is_doubtful_is_heard_once_more() -> None:
     class Doubting(Asr):
         async def transcribe(self, audio: Pcm, *, hasty: bool = False, **how: Any) -> Transcript:
