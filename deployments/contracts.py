@@ -40,6 +40,10 @@ class Capabilities:
     rate_hz: int | None = None
     streaming: bool = False
     tools: bool = False
+    cloning: bool = False
+    """Speaks like a recording that comes with the request."""
+    lora: bool = False
+    """Takes adapters on top of its weights."""
 
 
 # --- speech to text

@@ -1,5 +1,6 @@
 """What every model's section of the YAML has in common. Each kind adds its own in `deployments/<kind>/options.py`."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +21,14 @@ class ModelOptions(Options):
         0.1, ge=0, description="Cores that Ray reserves for each replica: bookkeeping, not a limit on threads."
     )
     gpus: float = Field(0.0, ge=0, description="Fraction of a GPU that Ray reserves for each replica.")
+    accelerator_type: str | None = Field(
+        None, description="Only on nodes with this GPU, by Ray's name for it, such as H200; null: on any."
+    )
+    node_labels: Mapping[str, str] = Field(
+        default_factory=dict,
+        description="Only on nodes with these labels, such as {ray.io/availability-zone: eu-1}; nodes get them from "
+        "`ray start --labels`. A value may be in(a,b) or !a.",
+    )
     max_streams: int = Field(
         16, ge=1, le=4096, description="Requests a replica works on at once; more wait in the caller's queue."
     )

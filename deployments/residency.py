@@ -71,15 +71,16 @@ class Residency(Generic[T]):
             async with self._held(self._arriving(model_id), wait_s):
                 pass
 
-    def adopt(self, model_id: str, model: T) -> None:
-        """Take over a model that was loaded and warmed elsewhere, and pin it. Needs no running loop.
+    def adopt(self, model_id: str, model: T, *, pin: bool = True) -> None:
+        """Take over a model that was loaded and warmed elsewhere. Needs no running loop.
 
         Raises AtCapacity where there is no room for it, and what `Loader.size_bytes` raises.
         """
         copy = self._mover.new_copy(model_id)
         if not self._book.has_room(copy):
             raise self._no_room(copy)
-        self._book.pinned.add(model_id)
+        if pin:
+            self._book.pinned.add(model_id)
         self._mover.take_over(copy, model)
 
     def pin(self, model_id: str) -> None:

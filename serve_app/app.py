@@ -19,13 +19,14 @@ from cluster.flags import missing
 from deployments.asr.deployment import AsrDeployment
 from deployments.llm.deployment import LlmDeployment
 from deployments.options import ModelOptions
-from deployments.store import Kind, ModelSpec
+from deployments.store import Catalogue, Kind
 from deployments.tts.deployment import TtsDeployment
 from deployments.turn.deployment import TurnDeployment
 from serve_app.ingress import Door, Ingress
 from serve_app.options import IngressOptions
 from serve_app.rooms.keeper import RoomKeeper
-from serve_app.settings import Settings, model_specs, more_voices
+from serve_app.served import Served
+from serve_app.settings import Settings, deployments_of, vad_spec
 
 log = logging.getLogger("antiphon.app")
 
@@ -44,10 +45,10 @@ def build(args: Settings) -> Application:
     """The application that `serve run configs/….yaml` runs. Raises BadModel for a model that is not known."""
     if lacking := missing(os.environ):
         log.warning("Serve was started without %s: calls are dear, and dead ones run on", " ".join(lacking))
-    specs = model_specs(args)
-    handles = {kind: _model(kind, args, specs[kind]) for kind in DEPLOYMENTS}
+    catalogue = Catalogue.load(args.models)
+    models = {each.name: (each.kind, _model(each, catalogue, args)) for each in deployments_of(args)}
     keeper = _keeper().bind(args.livekit, args.log) if args.livekit.url else None
-    return _ingress(args.ingress).bind(args, specs["vad"], handles, keeper)
+    return _ingress(args.ingress).bind(args, vad_spec(args), models, keeper)
 
 
 def _ingress(options: IngressOptions) -> Deployment:
@@ -86,17 +87,27 @@ def _keeper() -> Deployment:
     )(RoomKeeper)
 
 
-def _model(kind: Kind, args: Settings, spec: ModelSpec | None) -> Application:
-    options = getattr(args, kind)
-    more = {"more_models": more_voices(args)} if kind == "tts" else {}
-    return _deployment(kind, options).bind(options, spec, args.store, args.log, **more)
+def _model(each: Served, catalogue: Catalogue, args: Settings) -> Application:
+    more = {"more_models": each.more_specs(catalogue)} if each.kind == "tts" else {}
+    return _deployment(each).bind(each.options, each.spec(catalogue), args.store, args.log, **more)
 
 
-def _deployment(kind: Kind, options: ModelOptions) -> Deployment:
+def _deployment(each: Served) -> Deployment:
+    options = each.options
     return serve.deployment(
-        name=kind,
+        name=each.name,
         num_replicas=options.replicas,
         max_ongoing_requests=options.max_streams,
         max_queued_requests=4 * options.max_streams,  # more would wait longer than a caller does
-        ray_actor_options={"num_cpus": options.cpus, "num_gpus": options.gpus},
-    )(DEPLOYMENTS[kind])
+        ray_actor_options=_place(options),
+    )(DEPLOYMENTS[each.kind])
+
+
+def _place(options: ModelOptions) -> dict[str, Any]:
+    """What a node must have, in Ray's words."""
+    place: dict[str, Any] = {"num_cpus": options.cpus, "num_gpus": options.gpus}
+    if options.accelerator_type is not None:
+        place["accelerator_type"] = options.accelerator_type
+    if options.node_labels:
+        place["label_selector"] = dict(options.node_labels)
+    return place

@@ -1,7 +1,7 @@
 """A Serve config file with our application in it: read, checked, and said what is wrong, all before anything starts."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from deployments.errors import BadModel
 from deployments.options import ModelOptions
 from deployments.store import Catalogue, Kind
 from deployments.tts.options import TtsOptions
+from deployments.vad.options import VadOptions
 from serve_app.problems import Problem, SettingsError, explain, nearest, unknown_keys
-from serve_app.settings import ENGINES_WITHOUT_WEIGHTS, WITHOUT_WEIGHTS, Settings, model_options
+from serve_app.served import ENGINES_WITHOUT_WEIGHTS, WITHOUT_WEIGHTS, engine_of
+from serve_app.settings import Settings, deployments_of
 
 APPLICATION = "antiphon"
 IMPORT_PATH = "serve_app.app:build"
@@ -100,34 +102,42 @@ def _model_problems(settings: Settings, prefix: str) -> list[Problem]:
         catalogue = Catalogue.load(settings.models)
     except BadModel as wrong:
         return [Problem("", f"{prefix}.{wrong}")]
-    found: list[Problem | None] = []
-    for kind, options in model_options(settings).items():
-        engine, name = options.engine, options.model
-        if engine in ENGINES_WITHOUT_WEIGHTS:
-            if isinstance(options, ModelOptions) and name != WITHOUT_WEIGHTS:
-                message = f'engine "{engine}" needs no weights: write model: {WITHOUT_WEIGHTS}'
-                found.append(Problem(f"{prefix}.{kind}.model", message))
-        elif name == WITHOUT_WEIGHTS:
-            message = f'engine "{engine}" needs a model with weights; engine: synthetic needs none'
-            found.append(Problem(f"{prefix}.{kind}.engine", message))
-        else:
-            places = {"model": str(name)}
-            if isinstance(options, TtsOptions):
-                places |= {f"more_models[{place}]": more for place, more in enumerate(options.more_models)}
-            found += [_misfit(catalogue, kind, engine, place, id, prefix) for place, id in places.items()]
-    return [problem for problem in found if problem]
+    found = [
+        problem
+        for each in deployments_of(settings)
+        for problem in _section_problems(catalogue, each.kind, each.options, f"{prefix}.{each.path}")
+    ]
+    return [*found, *_section_problems(catalogue, "vad", settings.vad, f"{prefix}.vad")]
 
 
-def _misfit(catalogue: Catalogue, kind: Kind, engine: str, place: str, name: str, prefix: str) -> Problem | None:
+def _section_problems(
+    catalogue: Catalogue, kind: Kind, options: ModelOptions | VadOptions, path: str
+) -> Iterator[Problem]:
+    engine, name = engine_of(options), options.model
+    if engine in ENGINES_WITHOUT_WEIGHTS:
+        if kind != "vad" and name != WITHOUT_WEIGHTS:
+            yield Problem(f"{path}.model", f'engine "{engine}" needs no weights: write model: {WITHOUT_WEIGHTS}')
+    elif name == WITHOUT_WEIGHTS:
+        message = f'engine "{engine}" needs a model with weights; engine: synthetic needs none'
+        yield Problem(f"{path}.engine", message)
+    else:
+        places = {"model": str(name)}
+        if isinstance(options, TtsOptions):
+            places |= {f"more_models[{place}]": more for place, more in enumerate(options.more_models)}
+        misfits = (_misfit(catalogue, kind, engine, place, id, path) for place, id in places.items())
+        yield from filter(None, misfits)
+
+
+def _misfit(catalogue: Catalogue, kind: Kind, engine: str, place: str, name: str, path: str) -> Problem | None:
     """A model of the catalogue that is unknown, or needs another engine."""
     try:
         model = catalogue.get(name, kind)
     except BadModel as wrong:
-        return Problem(f"{prefix}.{kind}.{place}", str(wrong))
+        return Problem(f"{path}.{place}", str(wrong))
     if model.engine == engine:
         return None
     message = f'"{engine}" cannot run {name}, which needs engine: {model.engine}'
-    return Problem(f"{prefix}.{kind}.{'engine' if place == 'model' else place}", message)
+    return Problem(f"{path}.{'engine' if place == 'model' else place}", message)
 
 
 def _livekit_problems(settings: Settings, prefix: str) -> list[Problem]:

@@ -13,8 +13,8 @@ from serve_app.conversation.history import History
 from serve_app.conversation.items import CallSettings, Ending
 from serve_app.conversation.messages import StopSpeaking
 from serve_app.conversation.vad_batch import BatchedVoiceActivity
+from serve_app.directory import Directory
 from serve_app.ear import Ear
-from serve_app.models import Models
 from serve_app.options import CallOptions, IngressOptions
 from serve_app.orders import obey
 from serve_app.outbox import Outbox
@@ -44,7 +44,7 @@ class CallHost:
 
     def __init__(
         self,
-        models: Models,
+        directory: Directory,
         vad: BatchedVoiceActivity,
         readiness: Readiness,
         options: CallOptions,
@@ -55,7 +55,7 @@ class CallHost:
         self.calls: dict[str, Hosted] = {}
         self.draining = False
         self.on_change: list[Callable[[], None]] = []
-        self._models = models
+        self.directory = directory
         self._vad = vad
         self._readiness = readiness
         self._options = options
@@ -95,7 +95,7 @@ class CallHost:
         ear = Ear(self._vad, self._options.listening, settings.turn_detection)
         try:
             async with recorded(hosted.name, ear, self._options) as recorder:
-                stage = self._new_stage(hosted.name, transport, outbox)
+                stage = self._new_stage(hosted.name, transport, outbox, settings)
                 hosted.call = Call(stage, ear, settings, recorder)
                 async with asyncio.timeout(self._ingress.max_call_s):
                     await hosted.call.run()
@@ -112,9 +112,9 @@ class CallHost:
             log.info("the call ended: %s", reason)
         return ended
 
-    def _new_stage(self, name: str, transport: Transport, outbox: Outbox) -> Stage:
+    def _new_stage(self, name: str, transport: Transport, outbox: Outbox, settings: CallSettings) -> Stage:
         return Stage(
-            models=self._models,
+            models=self.directory.models(settings),
             options=self._options,
             transport=transport,
             outbox=outbox,

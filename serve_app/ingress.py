@@ -19,13 +19,14 @@ from starlette.types import Receive, Scope, Send
 from cluster.autoscaling import CALLS
 from cluster.own_replica import OwnEnd
 from cluster.telemetry import Metrics, open_traces
+from deployments.errors import BadRequest
 from deployments.logs import configure_logs
-from deployments.store import ModelSpec, Store
+from deployments.store import Kind, ModelSpec, Store
 from deployments.vad.load import load_vad
 from serve_app.conversation.items import CallSettings
 from serve_app.conversation.vad_batch import BatchedVoiceActivity
+from serve_app.directory import Directory
 from serve_app.host import CallHost
-from serve_app.models import Models
 from serve_app.outbox import Outbox
 from serve_app.readiness import Readiness
 from serve_app.remotes import Remote, RemoteAsr, RemoteLlm, RemoteTts, RemoteTurn
@@ -33,13 +34,19 @@ from serve_app.rooms.desk import RoomDesk, open_desk
 from serve_app.settings import Settings
 from serve_app.stage import Common
 from serve_app.telemetry import INSTRUMENTS, Telemetry
-from serve_app.transports.realtime_socket import RealtimeLimits, RealtimeSocket, read_extensions
+from serve_app.transports.realtime_render import error_wire
+from serve_app.transports.realtime_socket import RealtimeLimits, RealtimeSocket, asked_for, read_extensions
 
 log = logging.getLogger("antiphon.ingress")
+
+REMOTES: Mapping[Kind, type[Remote]] = {"asr": RemoteAsr, "llm": RemoteLlm, "tts": RemoteTts, "turn": RemoteTurn}
 
 SWITCH_S = 0.0005
 """Whenever sound is handed to native code, another Python thread may take over: Serve's, which work on many small
 messages. It gives back after this; Python's usual 5 ms, several times in a row, are heard as gaps."""
+
+MAX_REASON_CHARS = 100
+"""A close frame has room for 123 bytes (RFC 6455, 5.5); names may have any letters."""
 
 TELL_S = 10.0
 """Ray collects as often, and drops a gauge that was not set for a while."""
@@ -68,30 +75,26 @@ class Door:
 
 
 class Ingress:
-    """One replica. Models are reached through `handles`, one deployment of each kind; `keeper` looks after rooms."""
+    """One replica. Models are reached through `handles`, by the names of their deployments, the default one of each
+    kind first; `keeper` looks after rooms."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it, on the loop that the calls will run on
         self,
         settings: Settings,
         vad_model: ModelSpec | None,
-        handles: Mapping[str, DeploymentHandle[Any]],
+        handles: Mapping[str, tuple[Kind, DeploymentHandle[Any]]],
         keeper: DeploymentHandle[Any] | None,
     ) -> None:
         configure_logs(settings.log)
         self._settings = settings
         weights = Store(settings.store).fetch(vad_model) if vad_model else None
         vad = BatchedVoiceActivity(load_vad(settings.vad, weights))
-        remotes: dict[str, Remote] = {
-            "asr": (asr := RemoteAsr(handles["asr"])),
-            "llm": (llm := RemoteLlm(handles["llm"])),
-            "tts": (tts := RemoteTts(handles["tts"])),
-            "turn": (turn := RemoteTurn(handles["turn"])),
-        }
-        models = Models(asr, llm, tts, turn)
-        self._readiness = Readiness(remotes, models, settings.call)
+        reached = {name: REMOTES[kind](handle) for name, (kind, handle) in handles.items()}
+        self._directory = Directory(reached, {name: kind for name, (kind, _) in handles.items()})
+        self._readiness = Readiness(reached, self._directory, settings.call)
         self._telemetry = Telemetry(Metrics(INSTRUMENTS), open_traces("antiphon", os.environ))
         common = Common(self._telemetry)
-        self._host = CallHost(models, vad, self._readiness, settings.call, settings.ingress, common)
+        self._host = CallHost(self._directory, vad, self._readiness, settings.call, settings.ingress, common)
         self._rooms: RoomDesk | None = None
         if keeper is not None:
             self._rooms = await open_desk(settings, self._host, self._readiness, Remote(keeper))
@@ -156,7 +159,8 @@ class Ingress:
         return await self._rooms.token(request)
 
     async def realtime(self, websocket: WebSocket) -> None:
-        """A call over the OpenAI Realtime protocol. Refused with close code 1013 when there is no room."""
+        """A call over the OpenAI Realtime protocol. Refused with close code 1013 when there is no room, and 1008 when
+        no model here is what was asked for."""
         offered = websocket.scope.get("subprotocols", ())  # browsers fail where they offer some and none is taken
         await websocket.accept("realtime" if "realtime" in offered else None)
         hosted = self._host.admit()
@@ -165,7 +169,12 @@ class Ingress:
             return
         try:
             await self._readiness.known()
-            settings = CallSettings(instructions=self._settings.call.instructions)
+            try:
+                settings = self._directory.settle(asked_for(websocket.query_params, self._settings.call.instructions))
+            except BadRequest as wrong:
+                await websocket.send_json(error_wire(str(wrong), wrong.code, wrong.field, None))
+                await websocket.close(1008, str(wrong)[:MAX_REASON_CHARS])
+                return
             transport = self._socket(hosted.name, websocket, settings)
             await self._host.run(hosted, transport, Outbox(transport), settings)
         finally:
@@ -178,7 +187,7 @@ class Ingress:
             settings,
             session_id=name.replace("call_", "sess_"),
             model=websocket.query_params.get("model") or "antiphon",
-            voices=self._readiness.voices,  # none known: the next call asks again
+            voices=self._directory.voices,  # none known: the next call asks again
             limits=RealtimeLimits(options.max_event_bytes, options.send_timeout_s),
             extensions=read_extensions(websocket.query_params.get("antiphon_events")),
         )

@@ -14,22 +14,25 @@ from deployments.figures import (
 )
 from deployments.llm.options import LlmOptions
 from deployments.options import ModelOptions
-from deployments.store import ModelSpec
+from deployments.store import Catalogue, ModelSpec
 from deployments.tts.options import TtsOptions
 from deployments.turn.options import TurnOptions
 from serve_app.options import IngressOptions
-from serve_app.settings import Settings, model_options, model_specs, more_voices
+from serve_app.settings import Settings, deployments_of
 
 
 def needs_of(settings: Settings) -> tuple[Need, ...]:
     """Everything that gets a process of its own, as many as there may ever be. Raises BadModel for a model that is not
     known."""
-    specs = model_specs(settings)
-    voices = [spec.size_bytes for spec in more_voices(settings).values()]
+    catalogue = Catalogue.load(settings.models)
     models = [
-        model_need(kind, options, specs[kind], voices if kind == "tts" else ())
-        for kind, options in model_options(settings).items()
-        if isinstance(options, ModelOptions)
+        model_need(
+            each.name,
+            each.options,
+            each.spec(catalogue),
+            [spec.size_bytes for spec in each.more_specs(catalogue).values()],
+        )
+        for each in deployments_of(settings)
     ]
     rooms = [Need("rooms", cores=0.01, host_memory_gb=PROCESS_GB)] if settings.livekit.url else []
     return (*models, _ingress(settings.ingress), *rooms)
@@ -90,6 +93,7 @@ def _need(
         options.gpus,
         gpu_memory_gb=memory_gb + CUDA_GB if on_gpu and memory_gb else 0.0,
         host_memory_gb=PROCESS_GB + (0.0 if on_gpu else memory_gb),
+        kind=options.accelerator_type if on_gpu else None,
         core_s_per_call_s=cost,
         most_cores=most_cores,
         most_calls=most_calls,

@@ -56,15 +56,24 @@ def names_of(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def model_at(model: type[BaseModel], path: Iterable[str | int]) -> type[BaseModel] | None:
-    """The model that describes the mapping at `path`; None where anything may stand."""
-    found: type[BaseModel] | None = model
-    for step in path:
-        if found is None:
-            return None
-        if isinstance(step, str) and step in found.model_fields:
-            found = next(iter(models_in(found.model_fields[step].annotation)), None)
-    return found
+def located(model: type[BaseModel], loc: Iterable[str | int]) -> tuple[Path, type[BaseModel] | None]:
+    """The path as it is written in the file, and the model that describes the mapping there; None where anything may
+    stand. Of several models that may stand in a place, pydantic puts into `loc` the kind of the one that it took."""
+    path: list[str | int] = []
+    found: list[type[BaseModel]] = [model]
+    for step in loc:
+        if len(found) > 1 and (tagged := [each for each in found if _has_kind(each, step)]):
+            found = tagged
+            continue
+        path.append(step)
+        if isinstance(step, str):
+            field = found[0].model_fields.get(step) if found else None
+            found = models_in(field.annotation) if field else []
+    return tuple(path), next(iter(found), None)
+
+
+def _has_kind(model: type[BaseModel], kind: str | int) -> bool:
+    return "kind" in model.model_fields and kind in get_args(model.model_fields["kind"].annotation)
 
 
 def unknown_key(key: str, known: Sequence[str]) -> str:
@@ -103,7 +112,8 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: Path = ()) -
         if isinstance(cause, SettingsError):
             found += [Problem(_joined(prefix, problem.path), problem.message) for problem in cause.problems]
         else:
-            found.append(Problem(written((*prefix, *detail["loc"])), _message(detail, model)))
+            path, _ = located(model, detail["loc"])
+            found.append(Problem(written((*prefix, *path)), _message(detail, model)))
     return found
 
 
@@ -115,7 +125,7 @@ def _joined(prefix: Path, path: str) -> str:
 def _message(detail: ErrorDetails, model: type[BaseModel]) -> str:
     loc = detail["loc"]
     if detail["type"] == "extra_forbidden":
-        parent = model_at(model, loc[:-1])
+        _, parent = located(model, loc[:-1])
         return unknown_key(str(loc[-1]), names_of(parent) if parent else [])
     if detail["type"] == "literal_error" and isinstance(detail["input"], str):
         allowed = re.findall(r"'([^']+)'", str(detail["ctx"]["expected"]))

@@ -1,11 +1,10 @@
 """Can every model answer, and what can they do?"""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from deployments.contracts import Capabilities
 from deployments.errors import AntiphonError
-from serve_app.models import Models
+from serve_app.directory import Directory
 from serve_app.options import CallOptions
 from serve_app.remotes import Remote
 from serve_app.stock import Stock
@@ -15,40 +14,39 @@ READY_TIMEOUT_S = 2.0
 
 
 class Readiness:
-    """Asks the deployments, and keeps what they said."""
+    """Asks the deployments, and tells the directory what they said. Those that `may_sleep` have no replica while
+    nobody needs them: they are asked once, and not woken again."""
 
-    def __init__(self, remotes: Mapping[str, Remote], models: Models, options: CallOptions) -> None:
+    def __init__(
+        self,
+        remotes: Mapping[str, Remote],
+        directory: Directory,
+        options: CallOptions,
+        may_sleep: Collection[str] = (),
+    ) -> None:
         self._remotes = remotes
-        self._capabilities: dict[str, Capabilities] = {}
-        self.stock = Stock(models.tts, options)
+        self._directory = directory
+        self._may_sleep = frozenset(may_sleep)
+        self.stock = Stock(directory.tts, options)
         """What the agent can say when no model can."""
 
-    @property
-    def voices(self) -> tuple[str, ...]:
-        """The voices that are known, the default first; none before the models have answered once."""
-        return self._capabilities.get("tts", Capabilities()).voices
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """ISO 639-1 codes that the ASR understands; empty: it does not say."""
-        return self._capabilities.get("asr", Capabilities()).languages
-
     async def missing(self) -> list[str]:
-        """The kinds of model that cannot answer now."""
-        answers = await asyncio.gather(*(self._is_ready(kind) for kind in self._remotes))
-        return [kind for kind, ready in zip(self._remotes, answers, strict=True) if not ready]
+        """The deployments that cannot answer now."""
+        answers = await asyncio.gather(*(self._is_ready(name) for name in self._remotes))
+        return [name for name, ready in zip(self._remotes, answers, strict=True) if not ready]
 
     async def known(self) -> None:
         """Ask, where something is not known yet."""
-        if "tts" not in self._capabilities or not self.stock.has():
+        if not all(map(self._directory.knows, self._remotes)) or not self.stock.has():
             await self.missing()
 
-    async def _is_ready(self, kind: str) -> bool:
+    async def _is_ready(self, name: str) -> bool:
         try:
-            async with asyncio.timeout(READY_TIMEOUT_S):
-                self._capabilities[kind] = await self._remotes[kind].ask("capabilities")
-            if kind == "tts":
+            if name not in self._may_sleep or not self._directory.knows(name):
+                async with asyncio.timeout(READY_TIMEOUT_S):
+                    self._directory.learn(name, await self._remotes[name].ask("capabilities"))
+            if name == "tts":
                 await self.stock.make()
         except (AntiphonError, TimeoutError):
             return False
-        return kind != "tts" or self.stock.has()
+        return name != "tts" or self.stock.has()

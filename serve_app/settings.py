@@ -1,24 +1,22 @@
 """All settings: the `args` of the application in a Serve config file. Without any it is the local system."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from deployments.asr.options import AsrOptions
 from deployments.llm.options import LlmOptions
-from deployments.options import LogOptions, Options
+from deployments.options import LogOptions, ModelOptions, Options
 from deployments.store import Catalogue, Kind, ModelSpec, StoreOptions
 from deployments.tts.options import TtsOptions
 from deployments.turn.options import TurnOptions
 from deployments.vad.options import VadOptions
 from serve_app.options import CallOptions, IngressOptions, LiveKitOptions
+from serve_app.served import ENGINES_WITHOUT_WEIGHTS, SERVED_KINDS, WITHOUT_WEIGHTS, More, Served, served
 from serve_app.settings_sources import Variables, resolve, shown
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
-WITHOUT_WEIGHTS = "synthetic"
-"""The model of every engine that needs none: it stands in no catalogue."""
 DEFAULT_MODELS: Mapping[str, str] = {
     "asr": "whisper-tiny.en",
     "llm": "smollm2-135m",
@@ -27,8 +25,6 @@ DEFAULT_MODELS: Mapping[str, str] = {
     "vad": "silero-vad-v6",
 }
 """A spoken conversation on two cores without a GPU."""
-AnyOptions = AsrOptions | LlmOptions | TtsOptions | TurnOptions | VadOptions
-ENGINES_WITHOUT_WEIGHTS = ("synthetic", "energy")
 
 
 class Settings(Options):
@@ -40,6 +36,11 @@ class Settings(Options):
     tts: TtsOptions = Field(TtsOptions(model=DEFAULT_MODELS["tts"]), description="Text to speech.")
     turn: TurnOptions = Field(TurnOptions(model=DEFAULT_MODELS["turn"]), description="Is the caller's turn over?")
     vad: VadOptions = Field(VadOptions(model=DEFAULT_MODELS["vad"]), description="Is somebody speaking?")
+    more_deployments: tuple[More, ...] = Field(
+        (),
+        description="Further models, each a deployment of its own: a list of the options above with `kind` (asr, llm, "
+        "tts or turn) and `name`. Callers get them by voice, by language, by name, or by what they can do.",
+    )
     call: CallOptions = Field(CallOptions(), description="How a call goes.")
     ingress: IngressOptions = Field(IngressOptions(), description="The door.")
     livekit: LiveKitOptions = Field(LiveKitOptions(), description="LiveKit rooms.")
@@ -49,6 +50,14 @@ class Settings(Options):
         default_factory=dict, description="More models, as in `deployments/models.yaml`: id to entry."
     )
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @field_validator("more_deployments")
+    @classmethod
+    def _names_differ(cls, more: tuple[More, ...]) -> tuple[More, ...]:
+        names = [each.name for each in more]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two deployments have the same name: {', '.join(sorted(twice))}")
+        return more
 
     @model_validator(mode="wrap")
     @classmethod
@@ -75,12 +84,21 @@ class Settings(Options):
 
 def _with_models(values: dict[str, Any]) -> dict[str, Any]:
     """A section that names no model gets the one that goes with its engine."""
-    for kind, section in values.items():
-        if kind in DEFAULT_MODELS and isinstance(section, dict):
-            weightless = section.get("engine") in ENGINES_WITHOUT_WEIGHTS
-            none = None if kind == "vad" else WITHOUT_WEIGHTS
-            section.setdefault("model", none if weightless else DEFAULT_MODELS[kind])
+    for kind, section in _sections(values):
+        weightless = section.get("engine") in ENGINES_WITHOUT_WEIGHTS
+        none = None if kind == "vad" else WITHOUT_WEIGHTS
+        section.setdefault("model", none if weightless else DEFAULT_MODELS[kind])
     return values
+
+
+def _sections(values: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Those about models, by kind."""
+    more = values.get("more_deployments")
+    further = [each for each in more if isinstance(each, dict)] if isinstance(more, list) else []
+    listed = [(str(each.get("kind")), each) for each in further]
+    for kind, section in (*values.items(), *listed):
+        if kind in DEFAULT_MODELS and isinstance(section, dict):
+            yield kind, section
 
 
 def flat(model: BaseModel, path: str = "") -> dict[str, Any]:
@@ -100,28 +118,25 @@ def load_settings(path: Path) -> Settings:
     return read_config(path).settings()
 
 
-def model_specs(settings: Settings) -> dict[Kind, ModelSpec | None]:
-    """The model of each kind; None for engines without weights. Raises BadModel for one that is unknown."""
-    catalogue = Catalogue.load(settings.models)
-    return {
-        kind: None if options.engine in ENGINES_WITHOUT_WEIGHTS else catalogue.get(str(options.model), kind)
-        for kind, options in model_options(settings).items()
-    }
+def deployments_of(settings: Settings) -> tuple[Served, ...]:
+    """The model deployments, the default one of each kind first."""
+    defaults: dict[Kind, ModelOptions] = {kind: getattr(settings, kind) for kind in SERVED_KINDS}
+    return tuple(served(defaults, settings.more_deployments))
 
 
-def more_voices(settings: Settings) -> dict[str, ModelSpec]:
-    """The further voice models by id; none where the engine has no weights. Raises BadModel for one that is unknown."""
-    if settings.tts.engine in ENGINES_WITHOUT_WEIGHTS:
-        return {}
+def vad_spec(settings: Settings) -> ModelSpec | None:
+    """None for an engine without weights. Raises BadModel for a model that is unknown."""
+    options = settings.vad
     catalogue = Catalogue.load(settings.models)
-    return {name: catalogue.get(name, "tts") for name in settings.tts.more_models}
+    return None if options.engine in ENGINES_WITHOUT_WEIGHTS else catalogue.get(str(options.model), "vad")
 
 
 def needed_models(settings: Settings) -> list[ModelSpec]:
     """Everything that has to be on this machine before it can run. Raises BadModel for what is unknown."""
-    return [spec for spec in (*model_specs(settings).values(), *more_voices(settings).values()) if spec]
+    catalogue = Catalogue.load(settings.models)
+    found = [spec for each in deployments_of(settings) for spec in (each.spec(catalogue), *_more(each, catalogue))]
+    return list({spec.id: spec for spec in (*found, vad_spec(settings)) if spec}.values())
 
 
-def model_options(settings: Settings) -> dict[Kind, AnyOptions]:
-    """The sections about models, by kind."""
-    return {kind: getattr(settings, kind) for kind in KINDS}
+def _more(each: Served, catalogue: Catalogue) -> Iterable[ModelSpec]:
+    return each.more_specs(catalogue).values()

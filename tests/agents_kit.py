@@ -24,7 +24,6 @@ from deployments.vad.options import VadOptions
 from loadtest.room_ticket import Keys, fresh
 from serve_app.conversation.vad_batch import BatchedVoiceActivity
 from serve_app.host import CallHost
-from serve_app.models import Models
 from serve_app.options import CallOptions, IngressOptions, LiveKitOptions
 from serve_app.readiness import Readiness
 from serve_app.remotes import Remote
@@ -32,7 +31,7 @@ from serve_app.rooms.desk import RoomDesk
 from serve_app.rooms.keeper import RoomKeeper
 from serve_app.settings import Settings
 from serve_app.transports.livekit_speaker import Speaker
-from tests.call_kit import synthetic_asr, synthetic_llm, synthetic_tts, synthetic_turn
+from tests.directory_kit import directory_of
 
 PATIENCE_S = 20.0
 """A test that waits longer for something has failed."""
@@ -129,10 +128,10 @@ async def keeping(options: LiveKitOptions) -> AsyncIterator[Keeper]:
 
 def new_host(max_calls: int = 4, call: CallOptions | None = None) -> CallHost:
     """For calls of synthetic models."""
-    models = Models(synthetic_asr(), synthetic_llm(), synthetic_tts(), synthetic_turn())
     call = call or CallOptions(prefill=False)
     vad = BatchedVoiceActivity(EnergyVad(VadOptions(engine="energy", model=None)))
-    return CallHost(models, vad, Readiness({}, models, call), call, IngressOptions(max_calls=max_calls))
+    directory = directory_of()
+    return CallHost(directory, vad, Readiness({}, directory, call), call, IngressOptions(max_calls=max_calls))
 
 
 @dataclass

@@ -5,13 +5,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deployments.contracts import Capabilities
 from deployments.errors import BadRequest
 from serve_app.conversation.history import MAX_TEXT_CHARS
 from serve_app.conversation.items import CallSettings
+from serve_app.directory import Directory
 from serve_app.rooms.choices import LOOPBACK, MAX_METADATA_BYTES, PREFIX, TEXTS, Choices, Known, choose, read_metadata
+from tests.directory_kit import directory_of
 
 DEFAULTS = CallSettings("Be brief.")
-KNOWN = Known(("amy", "joe"), ("en", "de"), allow_loopback=True)
+VOICES, LANGUAGES = ("amy", "joe"), ("en", "de")
+
+
+def directory() -> Directory:
+    found = directory_of()
+    found.learn("asr", Capabilities(languages=LANGUAGES))
+    found.learn("tts", Capabilities(voices=VOICES))
+    return found
+
+
+KNOWN = Known(directory().settle, allow_loopback=True)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +40,8 @@ KNOWN = Known(("amy", "joe"), ("en", "de"), allow_loopback=True)
         ("", {"antiphon.instructions": "Hum."}, Choices(CallSettings("Hum."))),
         ('{"loopback": true}', {}, Choices(DEFAULTS, loopback=True)),
         ('{"loopback": false}', {}, Choices(DEFAULTS)),
+        ('{"models": "asr,tts"}', {}, Choices(CallSettings("Be brief.", models=("asr", "tts")))),
+        ("", {"antiphon.models": " asr  tts "}, Choices(CallSettings("Be brief.", models=("asr", "tts")))),
     ],
 )
 def test_what_is_chosen(metadata: str, attributes: dict[str, str], expected: Choices) -> None:
@@ -48,6 +63,11 @@ def test_what_is_chosen(metadata: str, attributes: dict[str, str], expected: Cho
         ('{"voice": "nobody"}', {}, "metadata.voice", "invalid_value"),
         ('{"language": "xx"}', {}, "metadata.language", "invalid_value"),
         ("", {"antiphon.voice": "nobody"}, "antiphon.voice", "invalid_value"),
+        ('{"models": "asr big"}', {}, "metadata.models", "invalid_value"),
+        ('{"models": ["asr"]}', {}, "metadata.models", "invalid_type"),
+        ("", {"antiphon.models": "tts, tts"}, "antiphon.models", "invalid_value"),
+        ('{"needs": "tts.cloning"}', {}, "metadata.needs", "invalid_value"),
+        ("", {"antiphon.needs": "asr.hearing"}, "antiphon.needs", "invalid_value"),
         ("", {"antiphon.language": "xx"}, "antiphon.language", "invalid_value"),
         (json.dumps({"instructions": "x" * (MAX_TEXT_CHARS + 1)}), {}, "metadata", "too_long"),
         ("", {"antiphon.instructions": "x" * (MAX_TEXT_CHARS + 1)}, "antiphon.instructions", "string_above_max_length"),
@@ -64,20 +84,20 @@ def test_what_is_refused(metadata: str, attributes: dict[str, str], field: str, 
 
 def test_an_echo_only_where_it_is_allowed() -> None:
     with pytest.raises(BadRequest) as wrong:
-        choose('{"loopback": true}', {}, DEFAULTS, Known((), (), allow_loopback=False))
+        choose('{"loopback": true}', {}, DEFAULTS, Known(directory_of().settle, allow_loopback=False))
     assert wrong.value.field == "metadata.loopback"
 
 
 def test_where_nothing_is_known_anything_may_be_asked_for() -> None:
     """The models have not said yet what they can: what they cannot fails when they are asked."""
-    chosen = choose('{"voice": "x", "language": "y"}', {}, DEFAULTS, Known((), (), allow_loopback=False))
+    chosen = choose('{"voice": "x", "language": "y"}', {}, DEFAULTS, Known(directory_of().settle, allow_loopback=False))
     assert (chosen.settings.voice, chosen.settings.language) == ("x", "y")
 
 
 ANY_TEXT = st.text(st.characters(), max_size=20)  # halves of surrogate pairs too
 NAMES = st.sampled_from((*TEXTS, LOOPBACK)) | ANY_TEXT
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT | st.sampled_from(KNOWN.voices),
+    st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT | st.sampled_from(VOICES),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3),
     max_leaves=5,
 )
@@ -91,8 +111,8 @@ def refused(metadata: str, attributes: dict[str, str]) -> BadRequest | None:
         chosen = choose(metadata, attributes, DEFAULTS, KNOWN)
     except BadRequest as wrong:
         return wrong
-    assert chosen.settings.voice in (None, *KNOWN.voices)
-    assert chosen.settings.language in (None, *KNOWN.languages)
+    assert chosen.settings.voice in (None, *VOICES)
+    assert chosen.settings.language in (None, *LANGUAGES)
     return None
 
 

@@ -56,6 +56,26 @@ def config(args: Any = None, **top: Any) -> dict[str, Any]:
             "args.tts: residency.resident_cap must be 2 or more",
         ),
         (config({"models": {"mine": {"kind": "llm"}}}), "applications[0].args.models.mine"),
+        (
+            config({"more_deployments": [{"kind": "tts", "name": "b", "engin": "piper"}]}),
+            'applications[0].args.more_deployments[0].engin: unknown key; did you mean "engine"?',
+        ),
+        (
+            config({"more_deployments": [{"kind": "tts", "name": "b", "model": "piper-jo"}]}),
+            "args.more_deployments[0].model: no model is called 'piper-jo'; did",
+        ),
+        (
+            config({"more_deployments": [{"kind": "tts", "name": "tts"}]}),
+            "args.more_deployments[0]: 'tts' is the name of a deployment that is there anyway",
+        ),
+        (
+            config({"more_deployments": [{"kind": "asr", "name": "b"}, {"kind": "llm", "name": "b"}]}),
+            "args.more_deployments: two deployments have the same name: b",
+        ),
+        (
+            config({"more_deployments": [{"kind": "vad", "name": "b"}]}),
+            "args.more_deployments[0]: input tag 'vad' found using 'kind' does not match any of the expected tags: 'asr'",
+        ),
         (config(http_options={"prot": 1}), 'http_options.prot: unknown key; did you mean "port"?'),
         (
             config(http_options={"port": "${PORT:-8000}"}),

@@ -161,6 +161,13 @@ def test_further_voices_need_room_up_to_those_that_are_in_memory_at_once() -> No
     assert none.host_memory_gb < tight.host_memory_gb < none.host_memory_gb + 2
 
 
+def test_further_deployments_are_planned_and_a_pinned_one_wants_its_gpu() -> None:
+    more = {"kind": "llm", "name": "large", "gpus": 0.5, "accelerator_type": "H200"}
+    needs = needs_of(Settings.model_validate({"more_deployments": [more]}))
+    assert [need.deployment for need in needs] == ["asr", "llm", "tts", "turn", "large", "ingress"]
+    assert [need.kind for need in needs] == [None, None, None, None, "H200", None]
+
+
 def test_rooms_have_a_keeper() -> None:
     args = {"livekit": {"url": "wss://rooms.example.org", "api_key": "k", "api_secret": "s"}}
     assert "rooms" in {need.deployment for need in needs_of(Settings.model_validate(args))}

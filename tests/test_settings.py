@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from serve_app.problems import SettingsError
-from serve_app.settings import KINDS, Settings, load_settings, model_options, model_specs
+from serve_app.settings import DEFAULT_MODELS, Settings, deployments_of, load_settings, needed_models, vad_spec
 
 
 @pytest.fixture(autouse=True)
@@ -30,9 +30,7 @@ def loaded(args: dict[str, Any], folder: Path) -> Settings:
 
 def test_nothing_chosen_is_the_local_system() -> None:
     settings = Settings.model_validate({})
-    assert [spec.id for spec in model_specs(settings).values() if spec] == [
-        model_options(settings)[kind].model for kind in KINDS
-    ]
+    assert [spec.id for spec in needed_models(settings)] == list(DEFAULT_MODELS.values())
     assert list(settings.changes()) == []
 
 
@@ -40,11 +38,23 @@ def test_a_model_goes_with_its_engine() -> None:
     settings = Settings.model_validate(
         {"asr": {"engine": "synthetic"}, "vad": {"engine": "energy"}, "llm": {"threads": 1}}
     )
-    specs = model_specs(settings)
     assert settings.asr.model == "synthetic"
-    assert specs["asr"] is None
-    assert specs["vad"] is None
-    assert specs["llm"] is not None
+    assert vad_spec(settings) is None
+    assert [spec.kind for spec in needed_models(settings)] == ["llm", "tts", "turn"]
+
+
+def test_several_deployments_of_a_kind() -> None:
+    more = [
+        {"kind": "tts", "name": "other-voices", "engine": "synthetic"},
+        {"kind": "llm", "name": "large", "threads": 3},
+    ]
+    settings = Settings.model_validate({"more_deployments": more})
+    assert [(each.name, each.kind, each.engine) for each in deployments_of(settings)][4:] == [
+        ("other-voices", "tts", "synthetic"),
+        ("large", "llm", "llama_cpp"),
+    ]
+    assert [each.options.model for each in deployments_of(settings)][4:] == ["synthetic", DEFAULT_MODELS["llm"]]
+    assert len(needed_models(settings)) == len(DEFAULT_MODELS), "two deployments share what is fetched"
 
 
 def test_later_sources_win(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:

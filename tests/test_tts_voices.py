@@ -8,7 +8,7 @@ import pytest
 
 from deployments import tones
 from deployments.contracts import ModelFiles, Pcm
-from deployments.errors import AtCapacity, BadRequest
+from deployments.errors import AtCapacity, BadModel, BadRequest
 from deployments.options import Timing
 from deployments.store import Store, StoreOptions
 from deployments.tts.deployment import TtsDeployment
@@ -51,6 +51,27 @@ async def test_who_asks_for_none_gets_the_default_one() -> None:
     deployment = deployed(voice="kim")
     assert len(await sound(deployment, "hello"))
     assert await resident(deployment) == ["joe", "kim"]
+
+
+async def test_what_is_preloaded_is_there_at_once_and_may_leave() -> None:
+    deployment = deployed(preload=["kim"], residency={"resident_cap": 2, "min_resident_s": 0})
+    assert await resident(deployment) == ["joe", "kim"]
+    assert len(await sound(deployment, "hello", "amy"))
+    assert await resident(deployment) == ["amy", "joe"], "only the default model is pinned"
+
+
+@pytest.mark.parametrize(
+    "options", [{"preload": ["bob"]}, {"preload": ["amy", "kim"], "residency": {"resident_cap": 2}}], ids=str
+)
+def test_what_cannot_be_preloaded_is_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="preload"):
+        deployed(**options)
+
+
+@pytest.mark.parametrize("options", [{"voice": "bob"}, {"voices": {"alloy": "bob"}}], ids=str)
+def test_an_unknown_default_refuses_the_start(options: dict[str, object]) -> None:
+    with pytest.raises(BadModel, match="there is no voice 'bob'; there are joe, amy, kim"):
+        deployed(**options)
 
 
 async def test_an_unknown_voice_is_refused_with_all_that_there_are() -> None:

@@ -22,7 +22,6 @@ from serve_app.conversation.items import CallSettings, Ending
 from serve_app.conversation.timeline import CHAIN, ORIGINS, Moment, Timeline
 from serve_app.conversation.turns import State
 from serve_app.ingress import Ingress
-from serve_app.models import Models
 from serve_app.options import CallOptions
 from serve_app.readiness import Readiness
 from serve_app.rooms import request as request_module
@@ -39,7 +38,6 @@ from serve_app.transports.livekit_words import SHOWN_STATES, Teller, error_body
 from serve_app.transports.realtime_render import EXTENSIONS, Renderer
 from serve_app.transports.realtime_session import Session
 from tests.agents_kit import new_host
-from tests.call_kit import synthetic_asr, synthetic_llm, synthetic_tts, synthetic_turn
 
 ROOT = Path(__file__).parent.parent / "serve_app"
 PAGE: dict[str, Any] = yaml.safe_load((ROOT / "wire.yaml").read_text())
@@ -378,10 +376,9 @@ class Door(Ingress):
     """The ingress without Ray: ended by nobody."""
 
     def __init__(self, missing: bool) -> None:
-        models = Models(synthetic_asr(), synthetic_llm(), synthetic_tts(), synthetic_turn())
         remotes: dict[str, Any] = dict.fromkeys(("asr", "llm", "tts", "turn"), Gone()) if missing else {}
         self._host = new_host()
-        self._readiness = Readiness(remotes, models, CallOptions())
+        self._readiness = Readiness(remotes, self._host.directory, CallOptions())
         self._rooms = None
 
     def __del__(self) -> None:  # type: ignore[override]
@@ -407,7 +404,7 @@ async def test_health_and_readiness(missing: bool) -> None:
     check(body(ready), "http", "GET /ready", "answers", ready.status_code)
     assert ready.status_code == (503 if missing else 200)
     if missing:
-        kinds = part("http", "GET /ready", "answers", 503, "properties", "missing", "items", "enum")
+        kinds = part("http", "GET /ready", "answers", 503, "properties", "missing", "items", "examples")
         assert body(ready)["missing"] == kinds
         assert "Retry-After" in ready.headers
 

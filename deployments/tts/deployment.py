@@ -6,7 +6,7 @@ from typing import Any
 
 from deployments.base import ModelDeployment, engine_class
 from deployments.contracts import AudioChunk, Capabilities
-from deployments.errors import BadRequest
+from deployments.errors import BadModel, BadRequest
 from deployments.options import LogOptions
 from deployments.store import ModelSpec, Store, StoreOptions
 from deployments.tts.options import TtsOptions
@@ -40,6 +40,14 @@ class TtsDeployment(ModelDeployment[TtsEngine]):
         specs = dict(more_models) if model is None else {**more_models, options.model: model}
         engine = engine_class(self.engines, options.engine)
         self._voices = VoiceModels(engine, self.engine, options, specs, Store(store))
+        for place, named in (
+            ("voice", options.voice),
+            *((f"voices.{alias}", it) for alias, it in options.voices.items()),
+        ):
+            if named is not None and options.voices.get(named, named) not in self._voices.names:
+                raise BadModel(
+                    f"{place}: there is no voice {named!r}; there are {', '.join(self._voices.names[:_NAMED])}"
+                )
 
     async def capabilities(self) -> Capabilities:
         """The default model's, with the voices of all of them and their further names."""

@@ -19,6 +19,11 @@ class TtsOptions(ModelOptions):
         description="Further models of this engine, for callers who ask for their voices: loaded when they are needed. "
         "The one in `model` is always loaded.",
     )
+    preload: tuple[str, ...] = Field(
+        (),
+        description="Those of more_models that are loaded before the replica takes its first request; what nobody uses "
+        "leaves memory as any other.",
+    )
     residency: ResidencyOptions = Field(
         default_factory=ResidencyOptions, description="Which of several models a replica keeps in memory."
     )
@@ -56,4 +61,8 @@ class TtsOptions(ModelOptions):
             raise ValueError("more_models names a model twice, or the one in model")
         if self.more_models and self.residency.resident_cap < 2:
             raise ValueError("residency.resident_cap must be 2 or more: the model in model is always in memory")
+        if unknown := set(self.preload) - set(self.more_models):
+            raise ValueError(f"preload names what is not in more_models: {', '.join(sorted(unknown))}")
+        if len(set(self.preload)) >= self.residency.resident_cap:
+            raise ValueError("preload has more models than residency.resident_cap has room for beside the one in model")
         return self

@@ -26,7 +26,8 @@ class VoiceModels:
     ) -> None:
         """`engine`: the class. `specs`: the models by id; files of those in `more_models` are fetched here.
 
-        Raises BadModel for a model that cannot be had, AtCapacity where the budget is too small for the default one.
+        Raises BadModel for a model that cannot be had, AtCapacity where the budget is too small for what is loaded at
+        once.
         """
         loader = EngineLoader(engine, options, specs, store)
         self._models = dict.fromkeys(default.capabilities().voices, options.model)
@@ -35,6 +36,8 @@ class VoiceModels:
         self.names = tuple(self._models)
         self._residency: Residency[TtsEngine] = Residency(loader, options.residency)
         self._residency.adopt(options.model, default)
+        for model_id in dict.fromkeys(options.preload):
+            self._residency.adopt(model_id, loader.load_now(model_id), pin=False)
 
     def use(self, voice: str) -> AbstractAsyncContextManager[TtsEngine]:
         """See `Residency.use`. `voice` must be one of `names`."""
@@ -62,7 +65,7 @@ class EngineLoader:
 
     async def load(self, model_id: str) -> TtsEngine:
         """In a thread, which cannot be stopped: cancelled, it waits for the engine and unloads it."""
-        loading = asyncio.ensure_future(asyncio.to_thread(self._load, model_id))
+        loading = asyncio.ensure_future(asyncio.to_thread(self.load_now, model_id))
         try:
             return await asyncio.shield(loading)
         except asyncio.CancelledError:
@@ -77,7 +80,8 @@ class EngineLoader:
     async def unload(self, model: TtsEngine) -> None:
         await model.unload()
 
-    def _load(self, model_id: str) -> TtsEngine:
+    def load_now(self, model_id: str) -> TtsEngine:
+        """Blocks until it is warm."""
         engine: TtsEngine = self._engine.load(self._files.get(model_id), self._own_options(model_id))
         return engine
 

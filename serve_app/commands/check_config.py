@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # imported where it is used: `antiphon --help` must be quick
+    from deployments.options import ModelOptions
     from serve_app.problems import Problem
     from serve_app.settings import Settings
 
@@ -73,15 +74,19 @@ def without_secrets(values: Any) -> Any:
 
 
 def summary(settings: "Settings") -> list[str]:
-    """What would run, a line for each kind of model and one for rooms."""
-    from serve_app.settings import model_options
+    """What would run: a line for each deployment, one for voice activity and one for rooms."""
+    from serve_app.settings import deployments_of
 
     own = "of a LiveKit server that `antiphon up` starts; none with `serve run`"
-    rooms = f"rooms {settings.livekit.url or own}"
-    return [
-        f"{kind:4}  {options.engine}"
-        + (f": {options.model}" if options.model not in (None, "synthetic") and options.engine != "energy" else "")
-        + (f", {', '.join(more)}" if (more := getattr(options, "more_models", ())) else "")
-        + (f", {replicas} replicas" if (replicas := getattr(options, "replicas", 1)) != 1 else "")
-        for kind, options in model_options(settings).items()
-    ] + [rooms]
+    models = [(each.name, each.engine, each.options) for each in deployments_of(settings)]
+    width = max(len(name) for name, _, _ in models)
+    lines = [f"{name:{width}}  {engine}{_details(options)}" for name, engine, options in models]
+    vad = settings.vad
+    lines.append(f"{'vad':{width}}  {vad.engine}" + (f": {vad.model}" if vad.model and vad.engine != "energy" else ""))
+    return [*lines, f"rooms {settings.livekit.url or own}"]
+
+
+def _details(options: "ModelOptions") -> str:
+    model = "" if options.model == "synthetic" else f": {options.model}"
+    more = "".join(f", {model}" for model in getattr(options, "more_models", ()))
+    return model + more + (f", {options.replicas} replicas" if options.replicas != 1 else "")

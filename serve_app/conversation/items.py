@@ -89,12 +89,18 @@ TurnDetection = ServerVad | SemanticVad | None
 
 @dataclass(frozen=True, slots=True)
 class CallSettings:
-    """What the caller's side may choose, for the whole call. `turn_detection` None: turns end by `CommitAudio`."""
+    """What the caller's side may choose, for the whole call. `turn_detection` None: turns end by `CommitAudio`.
+
+    `models` are names of deployments, `needs` what the models must be able to do (see `choosing`); both hold from the
+    call's beginning to its end.
+    """
 
     instructions: str
     voice: str | None = None
     speed: float = 1.0
     language: str | None = None
+    models: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
     hint: str = ""
     transcribe: bool = True
     turn_detection: TurnDetection = field(default_factory=SemanticVad)

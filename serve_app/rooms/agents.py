@@ -184,10 +184,8 @@ class RoomAgents:
                 log.warning("the telephone stays on the line: %s", gone)
 
     def _choices(self, metadata: str, attributes: dict[str, str], defaults: CallSettings) -> Choices:
-        readiness = self._readiness
-        return choose(
-            metadata, attributes, defaults, Known(readiness.voices, readiness.languages, self._call.allow_loopback)
-        )
+        known = Known(self._host.directory.settle, self._call.allow_loopback)
+        return choose(metadata, attributes, defaults, known)
 
     @staticmethod
     async def _refuse(room: LiveKitRoom, wrong: BadRequest) -> None:

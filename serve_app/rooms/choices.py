@@ -1,15 +1,16 @@
 """What a room's caller may choose for the call: in the dispatch's metadata, or in the participant's attributes."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from deployments.errors import BadRequest
+from serve_app.choosing import names_in
 from serve_app.conversation.history import check_length
 from serve_app.conversation.items import CallSettings
 
 PREFIX = "antiphon."
-TEXTS = ("instructions", "voice", "language")
+TEXTS = ("instructions", "voice", "language", "models", "needs")
 LOOPBACK = "loopback"
 MAX_METADATA_BYTES = 64 * 1024
 """LiveKit's own limit for attributes and metadata of a participant."""
@@ -17,10 +18,9 @@ MAX_METADATA_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What there is to choose from. Empty `languages`: the ASR does not say, and takes what it gets."""
+    """What there is to choose from. `settle`: of `Directory`, which looks for models that have all that is wished."""
 
-    voices: Sequence[str]
-    languages: Sequence[str]
+    settle: Callable[[CallSettings], CallSettings]
     allow_loopback: bool
 
 
@@ -77,7 +77,12 @@ def choose(metadata: str, attributes: Mapping[str, str], defaults: CallSettings,
     for name in TEXTS:
         if name in chosen:
             value, field = chosen[name]
-            settings = _with(settings, name, str(value), field, known)
+            settings = _with(settings, name, str(value), field)
+    try:
+        settings = known.settle(settings)
+    except BadRequest as wrong:
+        _, field = chosen.get(wrong.field or "", ("", wrong.field or ""))
+        raise BadRequest(str(wrong), field=field, code=wrong.code) from None
     loopback, field = chosen.get(LOOPBACK, (False, ""))
     if loopback and not known.allow_loopback:
         message = "There is no loopback here: the server's setting call.allow_loopback is off."
@@ -85,15 +90,19 @@ def choose(metadata: str, attributes: Mapping[str, str], defaults: CallSettings,
     return Choices(settings, bool(loopback))
 
 
-def _with(settings: CallSettings, name: str, value: str, field: str, known: Known) -> CallSettings:
-    if name == "instructions":
-        check_length(value, field)
-        return replace(settings, instructions=value)
-    options = known.voices if name == "voice" else known.languages
-    if options and value not in options:
-        message = f"Unknown {name} '{value[:60]}'; known are {', '.join(options)}."
-        raise BadRequest(message, field=field, code="invalid_value")
-    return replace(settings, voice=value) if name == "voice" else replace(settings, language=value)
+def _with(settings: CallSettings, name: str, value: str, field: str) -> CallSettings:
+    match name:
+        case "instructions":
+            check_length(value, field)
+            return replace(settings, instructions=value)
+        case "voice":
+            return replace(settings, voice=value)
+        case "language":
+            return replace(settings, language=value)
+        case "models":
+            return replace(settings, models=names_in(value))
+        case _:
+            return replace(settings, needs=names_in(value))
 
 
 def _kind(value: object) -> str:

@@ -8,13 +8,14 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from deployments.contracts import Pcm
 from deployments.errors import BadRequest, CallerGone
+from serve_app.choosing import names_in
 from serve_app.conversation.items import CallSettings, MessageItem, new_id
 from serve_app.conversation.messages import Configure, Configured, Event, Order
 from serve_app.transports.realtime_audio import WIRE_RATE_HZ, InputStream, Player
@@ -51,6 +52,17 @@ class RealtimeLimits:
 def read_extensions(query: str | None) -> frozenset[str]:
     """The names in the connection's `antiphon_events=timeline.v1,state.v1`, known or not."""
     return frozenset(name.strip() for name in (query or "").split(",") if name.strip())
+
+
+def asked_for(query: Mapping[str, str], instructions: str) -> CallSettings:
+    """The settings that a connection's query asks for: `models`, `needs`, `language`, `voice`."""
+    return CallSettings(
+        instructions,
+        voice=query.get("voice"),
+        language=query.get("language"),
+        models=names_in(query.get("models", "")),
+        needs=names_in(query.get("needs", "")),
+    )
 
 
 class RealtimeSocket:
