@@ -3,9 +3,13 @@
 import asyncio
 import importlib
 import logging
+import os
 import time
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+import ray
 
 from deployments.contracts import Capabilities, ModelFiles
 from deployments.errors import BadModel, ModelFailed
@@ -26,6 +30,15 @@ def engine_class(engines: Mapping[str, str], name: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as missing:
         raise BadModel(f"engine {name!r} needs the package {missing.name!r}: pip install 'antiphon[cpu]'") from missing
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Of a replica: Ray's id of its node, the indices of its GPUs there, and what the driver lets it see of them."""
+
+    node_id: str
+    gpus: tuple[str, ...]
+    visible_devices: str | None
 
 
 class ModelDeployment(Generic[E]):
@@ -57,6 +70,12 @@ class ModelDeployment(Generic[E]):
         """What the resident model can do. It answers as soon as the replica can."""
         result: Capabilities = self.engine.capabilities()  # type: ignore[attr-defined]
         return result
+
+    async def place(self) -> Place:
+        """Where this replica runs."""
+        context = ray.get_runtime_context()
+        gpus = tuple(str(each) for each in context.get_accelerator_ids().get("GPU", ()))
+        return Place(str(context.get_node_id()), gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
     async def within_deadline(self, items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
         """The engine's stream, cut at the first item that comes after the deadline. Serve reads a stream to its end

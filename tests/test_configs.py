@@ -74,7 +74,7 @@ def config(args: Any = None, **top: Any) -> dict[str, Any]:
         ),
         (
             config({"more_deployments": [{"kind": "vad", "name": "b"}]}),
-            "args.more_deployments[0]: input tag 'vad' found using 'kind' does not match any of the expected tags: 'asr'",
+            "args.more_deployments[0]: input tag 'vad' found using 'kind' does not match any of the expected tags: 'as",
         ),
         (config(http_options={"prot": 1}), 'http_options.prot: unknown key; did you mean "port"?'),
         (
