@@ -11,17 +11,20 @@ import logging
 import os
 from typing import Any
 
+import ray
 from ray import serve
 from ray.serve import Application, Deployment
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
 from cluster.flags import missing
+from cluster.machines import hosts_of_nodes
 from deployments.asr.deployment import AsrDeployment
 from deployments.llm.deployment import LlmDeployment
 from deployments.options import ModelOptions
 from deployments.store import Catalogue, Kind
 from deployments.tts.deployment import TtsDeployment
 from deployments.turn.deployment import TurnDeployment
+from serve_app.fitting import check_fits
 from serve_app.ingress import Door, Ingress
 from serve_app.options import IngressOptions
 from serve_app.rooms.keeper import RoomKeeper
@@ -42,9 +45,12 @@ INGRESS_HEADROOM = 64
 
 
 def build(args: Settings) -> Application:
-    """The application that `serve run configs/….yaml` runs. Raises BadModel for a model that is not known."""
+    """The application that `serve run configs/….yaml` runs. Raises BadModel for a model that is not known, and
+    DoesNotFit where the cluster that this runs on is too small."""
     if lacking := missing(os.environ):
         log.warning("Serve was started without %s: calls are dear, and dead ones run on", " ".join(lacking))
+    if ray.is_initialized():
+        check_fits(args, hosts_of_nodes(ray.nodes()))  # type: ignore[no-untyped-call]
     catalogue = Catalogue.load(args.models)
     models = {each.name: (each.kind, _model(each, catalogue, args)) for each in deployments_of(args)}
     keeper = _keeper().bind(args.livekit, args.log) if args.livekit.url else None

@@ -21,9 +21,9 @@ from serve_app.options import IngressOptions
 from serve_app.settings import Settings, deployments_of
 
 
-def needs_of(settings: Settings) -> tuple[Need, ...]:
-    """Everything that gets a process of its own, as many as there may ever be. Raises BadModel for a model that is not
-    known."""
+def needs_of(settings: Settings, *, grown: bool = True) -> tuple[Need, ...]:
+    """Everything that gets a process of its own; `grown`: as many as there may ever be, not as start. Raises BadModel
+    for a model that is not known."""
     catalogue = Catalogue.load(settings.models)
     models = [
         model_need(
@@ -35,14 +35,14 @@ def needs_of(settings: Settings) -> tuple[Need, ...]:
         for each in deployments_of(settings)
     ]
     rooms = [Need("rooms", cores=0.01, host_memory_gb=PROCESS_GB)] if settings.livekit.url else []
-    return (*models, _ingress(settings.ingress), *rooms)
+    return (*models, _ingress(settings.ingress, grown), *rooms)
 
 
-def _ingress(options: IngressOptions) -> Need:
+def _ingress(options: IngressOptions, grown: bool) -> Need:
     """One event loop hosts the calls of each, on one core."""
     return Need(
         "ingress",
-        max(options.replicas, options.max_replicas or 0),
+        max(options.replicas, (options.max_replicas or 0) if grown else 0),
         options.cpus,
         host_memory_gb=PROCESS_GB,
         core_s_per_call_s=INGRESS_CORES_PER_CALL,

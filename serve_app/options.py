@@ -304,6 +304,16 @@ class IngressOptions(Options):
     max_call_s: float = Field(3600.0, gt=0, description="The longest call; then it is ended with a reason.")
 
 
+class ClusterOptions(Options):
+    """The Ray cluster that all this runs on."""
+
+    grows: bool = Field(
+        False,
+        description="Nodes join when they are asked for (an autoscaler): then a config too large for those that "
+        "are there is started all the same; else it is refused before anything is loaded.",
+    )
+
+
 class LiveKitOptions(Options):
     """LiveKit rooms. `LIVEKIT_URL`, `LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET` count where nothing stands here."""
 

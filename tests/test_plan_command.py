@@ -8,10 +8,13 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
+from cluster.machines import hosts_of_nodes
 from serve_app.cli import main
+from serve_app.fitting import DoesNotFit, check_fits, lacking
 from serve_app.needs import needs_of
-from serve_app.settings import Settings
+from serve_app.settings import Settings, load_settings
 from tests.test_configs import NOWHERE, ROOT, config
+from tests.test_machines import node
 
 BIG = {
     "kind": "llm",
@@ -120,6 +123,52 @@ def test_shipped_configs_have_a_plan_on_this_machine(name: str, capsys: pytest.C
     code, out, err = planned(capsys, str(ROOT / "configs" / name))
     assert (code, err) == (0, "")
     assert f"this machine: {os.cpu_count()} cores" in out
+
+
+# --- what is refused before anything is loaded
+
+
+@pytest.mark.parametrize("name", ["local.yaml", "demo.yaml"])
+def test_shipped_configs_fit_one_core(name: str) -> None:
+    settings = load_settings(ROOT / "configs" / name)
+    assert lacking(settings, hosts_of_nodes([node("one", {"CPU": 1.0})])) is None
+
+
+@pytest.mark.parametrize(
+    ("args", "nodes", "said"),
+    [
+        ({"llm": {"gpus": 0.5}}, [node("a", {"CPU": 2.0})], "llm: it needs 0.5 of a GPU, and there is none"),
+        ({"llm": {"cpus": 3}}, [node("a", {"CPU": 2.0})], "llm: it reserves 3 cores, and a has 2 of 2 left"),
+        (
+            {"llm": {"cpus": 1, "replicas": 2}},
+            [node("a", {"CPU": 2.0})],
+            "all replicas together reserve 2.4 cores (asr 0.1, llm 2, tts 0.1, turn 0.1, ingress 0.1), and there are 2",
+        ),
+        (
+            {"llm": {"gpus": 0.6}, "asr": {"gpus": 0.6}},
+            [node("a", {"CPU": 2.0, "GPU": 1.0})],
+            "all replicas together reserve 1.2 GPUs (asr 0.6, llm 0.6), and there are 1",
+        ),
+        # what may be placed is not refused: memory is estimated, and Ray knows no .49
+        ({"llm": {"gpus": 0.6}, "asr": {"gpus": 0.4}}, [node("a", {"CPU": 2.0, "GPU": 1.0})], None),
+        ({**ON_GPUS, "asr": {}}, [node("a", {"CPU": 2.0, "GPU": 1.0, "accelerator_type:T4": 1.0})], None),
+        ({"llm": {"cpus": 2}}, [node("a", {"CPU": 2.0}), node("b", {"CPU": 1.0})], None),
+    ],
+)
+def test_only_what_ray_can_never_place_is_refused(
+    args: dict[str, Any], nodes: list[dict[str, Any]], said: str | None
+) -> None:
+    assert lacking(Settings.model_validate(args), hosts_of_nodes(nodes)) == said
+
+
+def test_what_does_not_fit_is_refused_unless_the_cluster_grows() -> None:
+    small = hosts_of_nodes([node("a", {"CPU": 2.0})])
+    args = {"llm": {"cpus": 3}}
+    with pytest.raises(DoesNotFit, match=r"too small for this config: llm: it reserves 3 cores.*antiphon plan CONFIG"):
+        check_fits(Settings.model_validate(args), small)
+    check_fits(Settings.model_validate({**args, "cluster": {"grows": True}}), small)
+    check_fits(Settings.model_validate(args), [])  # of which nothing is known yet
+    check_fits(Settings.model_validate({"ingress": {"max_replicas": 64}}), small)  # what may be added later
 
 
 # --- what a config needs

@@ -119,3 +119,9 @@ def test_without_rooms_nobody_asks_for_keys(tmp_path: Path) -> None:
     )
     assert len(said) == 1
     assert "args.tts.model" in said[0]
+
+
+def test_a_config_that_is_too_large_for_this_machine(tmp_path: Path) -> None:
+    said = refused(tmp_path, "--port", free_port(), ANTIPHON_LLM__CPUS="4096")
+    assert len(said) == 1
+    assert said[0].startswith("antiphon: too small for this config: llm: it reserves 4096 cores, and this machine has ")

@@ -106,15 +106,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _up(args: argparse.Namespace, config: "Config", supervisor: "Supervisor", place: Place) -> int:
+    from cluster.machines import this_machine
     from deployments.errors import BadModel
     from serve_app.commands.check_config import refuse
     from serve_app.config_file import APPLICATION, settings_problems
+    from serve_app.fitting import DoesNotFit, check_fits
     from serve_app.watching import StartFailed, Watcher
 
     supervisor.start()  # it imports Ray while the config is checked and models are fetched
     if problems := settings_problems(config):
         return refuse(args.config, problems)
     settings = config.settings()
+    try:
+        check_fits(settings, this_machine())
+    except DoesNotFit as small:
+        return refuse_line(str(small))
     if args.livekit_port and (args.no_livekit or settings.livekit.url):
         return refuse_line("--livekit-port is for a LiveKit server of our own: none is started")
     for line in settings.changes():
