@@ -9,6 +9,7 @@ from ray import serve
 from ray.serve._private.client import ServeControllerClient
 from ray.serve._private.long_poll import LongPollClient, LongPollNamespace
 from ray.serve.context import _get_global_client
+from ray.serve.handle import DeploymentHandle
 
 log = logging.getLogger("antiphon.cluster")
 
@@ -16,6 +17,12 @@ log = logging.getLogger("antiphon.cluster")
 def own_id() -> str:
     """The id of the replica that this is called in, unique in the cluster."""
     return str(serve.get_replica_context().replica_id.unique_id)
+
+
+def own_handle() -> DeploymentHandle[Any]:
+    """To all replicas of the deployment that this is called in."""
+    context = serve.get_replica_context()
+    return serve.get_deployment_handle(context.deployment, context.app_name)
 
 
 class OwnEnd:

@@ -3,18 +3,18 @@
 import asyncio
 import importlib
 import logging
-import os
 import time
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import ray
-
+from cluster.own_replica import own_id
 from deployments.contracts import Capabilities, ModelFiles
-from deployments.errors import BadModel, ModelFailed
+from deployments.errors import BadModel, BadRequest, ModelFailed
 from deployments.logs import configure_logs
 from deployments.options import LogOptions, ModelOptions
+from deployments.residency_book import State
+from deployments.residency_status import ModelStatus
+from deployments.status import Order, ReplicaStatus, own_place
 from deployments.store import ModelSpec, Store, StoreOptions
 
 E = TypeVar("E")  # the kind's engine
@@ -30,15 +30,6 @@ def engine_class(engines: Mapping[str, str], name: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as missing:
         raise BadModel(f"engine {name!r} needs the package {missing.name!r}: pip install 'antiphon[cpu]'") from missing
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Of a replica: Ray's id of its node, the indices of its GPUs there, and what the driver lets it see of them."""
-
-    node_id: str
-    gpus: tuple[str, ...]
-    visible_devices: str | None
 
 
 class ModelDeployment(Generic[E]):
@@ -71,11 +62,28 @@ class ModelDeployment(Generic[E]):
         result: Capabilities = self.engine.capabilities()  # type: ignore[attr-defined]
         return result
 
-    async def place(self) -> Place:
-        """Where this replica runs."""
-        context = ray.get_runtime_context()
-        gpus = tuple(str(each) for each in context.get_accelerator_ids().get("GPU", ()))
-        return Place(str(context.get_node_id()), gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    async def status(self) -> ReplicaStatus:
+        """Who this replica is, where it runs, and what it has in memory."""
+        return ReplicaStatus(own_id(), own_place(), await self.capabilities(), self.models(), self.known_models())
+
+    def known_models(self) -> tuple[str, ...]:
+        """All that this deployment can have in memory."""
+        return (self.options.model,)
+
+    def models(self) -> tuple[ModelStatus, ...]:
+        """The models in memory: here the one that the deployment is made of."""
+        return (ModelStatus(self.options.model, State.RESIDENT, pinned=True, loads=1),)
+
+    async def manage(self, order: Order, model: str, wait_s: float = 0.0) -> tuple[ModelStatus, ...]:
+        """Load, unload, pin or replace a model, as `Residency` does. Returns what there is of it afterwards.
+
+        Raises BadRequest for a model that is not this deployment's, and for an order that it cannot carry out.
+        """
+        if model != self.options.model:
+            raise BadRequest(f"{model!r} is no model of this deployment, which has {self.options.model}", field="model")
+        if order not in ("load", "pin"):
+            raise BadRequest(f"{model} is always in memory: it is what the deployment is made of", field="model")
+        return self.models()
 
     async def within_deadline(self, items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
         """The engine's stream, cut at the first item that comes after the deadline. Serve reads a stream to its end

@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Generic, TypeVar, cast
 
-from deployments.errors import AntiphonError, AtCapacity, ModelFailed
+from deployments.errors import AntiphonError, AtCapacity, BadRequest, ModelFailed
 from deployments.options import ResidencyOptions
 from deployments.residency_book import ARRIVING, Copy, State
 from deployments.residency_loader import Loader, one_line
@@ -70,6 +70,30 @@ class Residency(Generic[T]):
         if self._book.only({State.RESIDENT}, model_id):
             async with self._held(self._arriving(model_id), wait_s):
                 pass
+
+    async def unload(self, model_id: str, *, wait_s: float = 0.0) -> None:
+        """Take it out of memory. Who uses it may finish: with `wait_s` nobody else gets it from now on, and its last
+        user is waited for, so long; with 0 a model in use stays.
+
+        Raises BadRequest for a pinned one, AtCapacity where somebody uses it still, after a wait it leaves with them;
+        or where it is being loaded, for then somebody wants it.
+        """
+        if model_id in self._book.pinned:
+            raise BadRequest(f"{model_id} is pinned: unpin it first", field="model")
+        if coming := self._book.only(ARRIVING, model_id):
+            raise AtCapacity(f"{model_id} is being loaded for {coming.users} who wait")
+        copies = self._book.among({State.RESIDENT, State.DRAINING}, model_id)
+        users = sum(copy.users for copy in copies)
+        if users and not wait_s:
+            raise AtCapacity(f"{model_id} is in use by {users}")
+        for copy in copies:
+            self._mover.dismiss(copy)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s or self._options.unload_timeout_s):
+                for copy in copies:
+                    await self._mover.departed(copy)
+        if users := sum(copy.users for copy in copies if copy.state is not State.GONE):
+            raise AtCapacity(f"{model_id} is in use by {users} after {wait_s:g} s; it leaves with the last of them")
 
     def adopt(self, model_id: str, model: T, *, pin: bool = True) -> None:
         """Take over a model that was loaded and warmed elsewhere. Needs no running loop.

@@ -33,6 +33,7 @@ class Mover(Generic[T]):
         self._clock = clock
         self._loads: dict[Copy[T], asyncio.Task[None]] = {}
         self._unloads: set[asyncio.Task[None]] = set()
+        self._departures: dict[Copy[T], asyncio.Event] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._empty = asyncio.Event()
         self._empty.set()
@@ -64,6 +65,16 @@ class Mover(Generic[T]):
         elif copy.state is State.DRAINING:
             self._unload(copy)
         self.pump()
+
+    def dismiss(self, copy: Copy[T]) -> None:
+        """Nobody else gets it; it leaves with the last of its users."""
+        if copy.state is State.RESIDENT:
+            self._retire(copy)
+
+    async def departed(self, copy: Copy[T]) -> None:
+        """Wait until it is out of memory. No deadline: callers set theirs."""
+        if copy.state is not State.GONE:
+            await self._departures.setdefault(copy, asyncio.Event()).wait()
 
     def waiting(self) -> int:
         """Users whose copy has not arrived."""
@@ -204,5 +215,7 @@ class Mover(Generic[T]):
     def _drop(self, copy: Copy[T]) -> None:
         copy.move(State.GONE)
         self.book.copies.remove(copy)
+        if departure := self._departures.pop(copy, None):
+            departure.set()
         if not self.book.copies:
             self._empty.set()

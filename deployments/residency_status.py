@@ -18,12 +18,12 @@ class ModelStatus:
 
     id: str
     state: str
-    users: int
-    pinned: bool
-    size_bytes: int
-    last_used_s: float
-    loads: int
-    evictions: int
+    users: int = 0
+    pinned: bool = False
+    size_bytes: int = 0
+    last_used_s: float = 0.0
+    loads: int = 0
+    evictions: int = 0
     failure: str | None = None
     retry_after_s: float = 0.0
 

@@ -17,12 +17,15 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from cluster.autoscaling import CALLS
-from cluster.own_replica import OwnEnd
+from cluster.own_replica import OwnEnd, own_handle, own_id
 from cluster.telemetry import Metrics, open_traces
 from deployments.errors import BadRequest
 from deployments.logs import configure_logs
+from deployments.status import own_place
 from deployments.store import Kind, ModelSpec, Store
 from deployments.vad.load import load_vad
+from serve_app.admin.desk import AdminDesk
+from serve_app.admin.facts import IngressFigures
 from serve_app.conversation.items import CallSettings
 from serve_app.conversation.vad_batch import BatchedVoiceActivity
 from serve_app.directory import Directory
@@ -98,6 +101,7 @@ class Ingress:
         self._rooms: RoomDesk | None = None
         if keeper is not None:
             self._rooms = await open_desk(settings, self._host, self._readiness, Remote(keeper))
+        self._admin = AdminDesk(handles, own_handle(), settings.admin)
         self._telling = asyncio.create_task(self._tell_load())
         self._end = OwnEnd(self._host.drain)
         self.routes = self._build_routes()
@@ -108,6 +112,9 @@ class Ingress:
         routes.add_api_route("/health", self.health)
         routes.add_api_route("/ready", self.ready)
         routes.add_api_route("/api/calls/{call}/stop", self.stop_speaking, methods=["POST"])
+        routes.add_api_route("/api/admin/status", self._admin.status)
+        routes.add_api_route("/api/admin/models", self._admin.models)
+        routes.add_api_route("/api/admin/models/{model}/{order}", self._admin.manage, methods=["POST"])
         routes.add_api_route("/api/livekit/token", self.token, methods=["POST"])
         routes.add_api_websocket_route("/v1/realtime", self.realtime)
         routes.mount("/", StaticFiles(directory=Path(__file__).parent / "web", html=True))  # what is left is the page
@@ -190,6 +197,19 @@ class Ingress:
             voices=self._directory.voices,  # none known: the next call asks again
             limits=RealtimeLimits(options.max_event_bytes, options.send_timeout_s),
             extensions=read_extensions(websocket.query_params.get("antiphon_events")),
+        )
+
+    async def figures(self) -> IngressFigures:
+        """Asked through a handle, for people who look into the system."""
+        recent = self._telemetry.recent
+        return IngressFigures(
+            own_id(),
+            own_place().node_id,
+            len(self._host.calls),
+            self._host.max_calls,
+            self._host.draining,
+            dict(recent.outcomes),
+            tuple(recent.voice_to_voice_ms),
         )
 
     # --- the end

@@ -13,6 +13,7 @@ from deployments.store import Catalogue, Kind, ModelSpec, StoreOptions
 from deployments.tts.options import TtsOptions
 from deployments.turn.options import TurnOptions
 from deployments.vad.options import VadOptions
+from serve_app.admin.options import AdminOptions
 from serve_app.options import CallOptions, ClusterOptions, IngressOptions, LiveKitOptions
 from serve_app.served import ENGINES_WITHOUT_WEIGHTS, SERVED_KINDS, WITHOUT_WEIGHTS, More, Served, served
 from serve_app.settings_sources import Variables, resolve, shown
@@ -43,6 +44,7 @@ class Settings(Options):
     )
     call: CallOptions = Field(CallOptions(), description="How a call goes.")
     ingress: IngressOptions = Field(IngressOptions(), description="The door.")
+    admin: AdminOptions = Field(AdminOptions(), description="Looking into the system, and managing its models.")
     cluster: ClusterOptions = Field(ClusterOptions(), description="The machines.")
     livekit: LiveKitOptions = Field(LiveKitOptions(), description="LiveKit rooms.")
     log: LogOptions = Field(LogOptions(), description="What is written down.")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from cluster.telemetry import Instrument, Measure, Metrics, Span, SpanEvent, Traces
+from serve_app.admin.recent import RecentTurns
 from serve_app.conversation.timeline import Moment, Timeline, epoch_ns
 
 WAIT_MS = (50, 100, 200, 300, 400, 500, 600, 700, 800, 1000, 1250, 1500, 2000, 3000, 5000, 10_000, 20_000)
@@ -114,6 +115,7 @@ class Telemetry:
     def __init__(self, metrics: Metrics | None = None, traces: Traces | None = None) -> None:
         self._metrics = metrics
         self._traces = traces
+        self.recent = RecentTurns()
 
     def report(self, *measures: Measure) -> None:
         if self._metrics is not None:
@@ -121,6 +123,7 @@ class Telemetry:
 
     def turn_over(self, timeline: Timeline, call: str) -> None:
         """A turn of this call is over."""
+        self.recent.add(timeline)
         if self._metrics is not None:
             self._metrics.report(turn_measures(timeline))
         if self._traces is not None and (span := turn_span(timeline, call)) is not None:

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from deployments.errors import AtCapacity, BadModel, ModelFailed
+from deployments.errors import AtCapacity, BadModel, BadRequest, ModelFailed
 from deployments.residency import Residency
 from deployments.residency_book import Copy, State
 from tests.virtual_time import in_virtual_time, settled
@@ -239,6 +239,68 @@ async def test_a_preloaded_model_is_there_before_anybody_needs_it() -> None:
     await used_for(models, "a")
     assert now() == began
     assert house.loads == {"a": 1}
+
+
+@in_virtual_time
+async def test_an_idle_model_is_unloaded_at_once_however_short_it_stayed() -> None:
+    models = residency(house := Warehouse(SIZES), min_resident_s=120)
+    await used_for(models, "a")
+    await models.unload("a")
+    assert (models.snapshot(), house.floor) == ((), [])
+    await models.unload("a")  # and what is not there is not unloaded
+    assert house.loads == {"a": 1}
+
+
+@in_virtual_time
+async def test_a_model_in_use_is_not_unloaded_without_a_wait() -> None:
+    models = residency(Warehouse(SIZES))
+    using = asyncio.create_task(used_for(models, "a", 9))
+    await asyncio.sleep(3)
+    with pytest.raises(AtCapacity, match="a is in use by 1"):
+        await models.unload("a")
+    assert states(models) == {"a": "resident"}
+    await using
+
+
+@in_virtual_time
+async def test_unloading_may_wait_for_the_last_user_and_nobody_else_gets_it() -> None:
+    models = residency(house := Warehouse(SIZES), resident_cap=2)
+    first = asyncio.create_task(used_for(models, "a", 9))
+    await asyncio.sleep(3)
+    unloading = asyncio.create_task(models.unload("a", wait_s=30))
+    await settled()
+    assert states(models) == {"a": "draining"}
+    second = await used_for(models, "a")
+    assert (second is not await first, house.loads) == (True, {"a": 2})
+    await unloading
+    assert states(models) == {"a": "resident"}
+
+
+@in_virtual_time
+async def test_a_wait_for_the_last_user_has_an_end() -> None:
+    models = residency(Warehouse(SIZES))
+    using = asyncio.create_task(used_for(models, "a", 100))
+    await asyncio.sleep(3)
+    with pytest.raises(AtCapacity, match="a is in use by 1 after 5 s; it leaves with the last of them"):
+        await models.unload("a", wait_s=5)
+    assert now() == 8
+    await using
+    await asyncio.sleep(9)
+    assert models.snapshot() == ()
+
+
+@in_virtual_time
+async def test_what_is_pinned_or_on_its_way_is_not_unloaded() -> None:
+    models = residency(Warehouse(SIZES))
+    models.pin("a")
+    await used_for(models, "a")
+    with pytest.raises(BadRequest, match="a is pinned: unpin it first"):
+        await models.unload("a", wait_s=5)
+    coming = asyncio.create_task(used_for(models, "b"))
+    await asyncio.sleep(0.5)
+    with pytest.raises(AtCapacity, match="b is being loaded for 1 who wait"):
+        await models.unload("b", wait_s=5)
+    await coming
 
 
 @in_virtual_time

@@ -177,6 +177,15 @@ class ResidencyMachine(RuleBasedStateMachine):
         visit = Visit(id, self.loop.time() + 2 * wait_s)  # for the load under way, and for its own
         self.begin(visit, self.models.replace(id, wait_s=wait_s))
 
+    @rule(id=IDS, wait_s=SECONDS)
+    def somebody_has_it_unloaded(self, id: str, wait_s: float) -> None:
+        visit = Visit(id, self.loop.time() + (wait_s or self.house.options.unload_timeout_s))
+        house = self.house
+        if id not in house.pinned and id not in house.loading:
+            idle = (model for model in house.loaded_at if model.id == id and (wait_s or not house.has_users(model)))
+            house.replaced |= set(idle)
+        self.begin(visit, self.models.unload(id, wait_s=wait_s))
+
     @precondition(lambda self: any(visit.model and not visit.is_over for visit in self.house.visits))
     @rule(which=ANY)
     def somebody_leaves(self, which: int) -> None:

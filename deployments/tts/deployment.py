@@ -8,6 +8,8 @@ from deployments.base import ModelDeployment, engine_class
 from deployments.contracts import AudioChunk, Capabilities
 from deployments.errors import BadModel, BadRequest
 from deployments.options import LogOptions
+from deployments.residency_status import ModelStatus
+from deployments.status import Order
 from deployments.store import ModelSpec, Store, StoreOptions
 from deployments.tts.options import TtsOptions
 from deployments.tts.voices import TtsEngine, VoiceModels
@@ -53,6 +55,16 @@ class TtsDeployment(ModelDeployment[TtsEngine]):
         """The default model's, with the voices of all of them and their further names."""
         own = await super().capabilities()
         return replace(own, voices=(*self.options.voices, *self._voices.names))
+
+    def known_models(self) -> tuple[str, ...]:
+        return (self.options.model, *self.options.more_models)
+
+    def models(self) -> tuple[ModelStatus, ...]:
+        return self._voices.models()
+
+    async def manage(self, order: Order, model: str, wait_s: float = 0.0) -> tuple[ModelStatus, ...]:
+        await self._voices.manage(order, model, wait_s)
+        return tuple(each for each in self.models() if each.id == model)
 
     async def record_routing_stats(self) -> dict[str, Any]:
         """Asked by Serve: the models in memory. On the loop, like everything that looks at them."""

@@ -6,7 +6,10 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from deployments.contracts import Engine, Tts
+from deployments.errors import BadRequest
 from deployments.residency import Residency
+from deployments.residency_status import ModelStatus
+from deployments.status import Order
 from deployments.store import ModelSpec, Store
 from deployments.tts.options import TtsOptions
 
@@ -30,6 +33,7 @@ class VoiceModels:
         once.
         """
         loader = EngineLoader(engine, options, specs, store)
+        self._default = options.model
         self._models = dict.fromkeys(default.capabilities().voices, options.model)
         for model_id in options.more_models:
             self._models |= dict.fromkeys(loader.voices_of(model_id), model_id)
@@ -42,6 +46,29 @@ class VoiceModels:
     def use(self, voice: str) -> AbstractAsyncContextManager[TtsEngine]:
         """See `Residency.use`. `voice` must be one of `names`."""
         return self._residency.use(self._models[voice])
+
+    def models(self) -> tuple[ModelStatus, ...]:
+        return self._residency.snapshot()
+
+    async def manage(self, order: Order, model: str, wait_s: float) -> None:
+        """See `Residency`. Raises BadRequest for a model that is not one of ours, and for the default one's end."""
+        if model not in self._models.values():
+            known = ", ".join(dict.fromkeys(self._models.values()))
+            raise BadRequest(f"{model!r} is no model of this deployment; there are {known}", field="model")
+        if order in ("unload", "unpin") and model == self._default:
+            raise BadRequest(f"{model} is always in memory: it is the default one", field="model")
+        match order:
+            case "load":
+                await self._residency.preload(model, wait_s=wait_s or None)
+            case "unload":
+                await self._residency.unload(model, wait_s=wait_s)
+            case "replace":
+                await self._residency.replace(model, wait_s=wait_s or None)
+            case "pin":
+                await self._residency.preload(model, wait_s=wait_s or None)
+                self._residency.pin(model)
+            case "unpin":
+                self._residency.unpin(model)
 
     def routing_stats(self) -> dict[str, Any]:
         return self._residency.routing_stats()

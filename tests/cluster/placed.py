@@ -65,7 +65,8 @@ def main() -> None:
         zones = {node["NodeID"]: node["Labels"].get("zone") for node in ray.nodes()}  # type: ignore[no-untyped-call]
         for each in deployments_of(chosen):
             handle = serve.get_deployment_handle(each.name, "antiphon")
-            for place in handle.broadcast("place").results():
+            for status in handle.broadcast("status").results():
+                place = status.place
                 told = [each.name, zones[place.node_id], list(place.gpus), place.visible_devices]
                 print(json.dumps(told), flush=True)
         print("all", flush=True)

@@ -1,0 +1,1 @@
+"""Looking into the running system, and telling it which models to keep in memory."""

@@ -1,0 +1,131 @@
+"""/api/admin: what is there, and orders about models. Every answer is JSON; who may not ask learns how to be allowed."""
+
+import asyncio
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, get_args
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+from ray.exceptions import RayTaskError
+from ray.serve.handle import DeploymentHandle
+
+from deployments.errors import AntiphonError, AtCapacity, BadRequest
+from deployments.status import Order
+from serve_app.admin import facts
+from serve_app.admin.options import AdminOptions
+
+ORDERS: tuple[Order, ...] = get_args(Order)
+MAX_BODY_BYTES = 4096
+LONGEST_WAIT_S = 600.0
+
+
+class AdminDesk:
+    """Of one ingress replica; it asks all the others."""
+
+    def __init__(self, handles: facts.Handles, own: DeploymentHandle[Any], options: AdminOptions) -> None:
+        self._handles = handles
+        self._own = own
+        self._options = options
+
+    async def status(self, request: Request) -> Response:
+        """Deployments, ingress replicas and nodes."""
+        if (refused := self._refused(request)) is not None:
+            return refused
+        within_s = self._options.answer_s
+        found = await asyncio.gather(
+            facts.deployments(self._handles, within_s), facts.ingresses(self._own, within_s), facts.nodes()
+        )
+        return JSONResponse(dict(zip(("deployments", "ingress", "nodes"), found, strict=True)))
+
+    async def models(self, request: Request) -> Response:
+        """The deployments with their models alone."""
+        if (refused := self._refused(request)) is not None:
+            return refused
+        return JSONResponse({"deployments": await facts.deployments(self._handles, self._options.answer_s)})
+
+    async def manage(self, request: Request, model: str, order: str) -> Response:
+        """Carry out an order about a model, in every replica that can have it."""
+        if (refused := self._refused(request)) is not None:
+            return refused
+        try:
+            wait_s, named = _read_body(await request.body())
+            if order not in ORDERS:
+                raise BadRequest(f"unknown order {order!r}; known are {', '.join(ORDERS)}", field="order")
+            return JSONResponse({"model": model, "replicas": await self._carried_out(order, model, wait_s, named)})
+        except BadRequest as wrong:
+            return _error(400, wrong.code, str(wrong), wrong.field)
+        except AtCapacity as full:
+            return _error(409, "in_use", str(full))
+        except (AntiphonError, TimeoutError) as failed:
+            return _error(503, "model_failed", str(failed) or "no answer in time")
+
+    async def _carried_out(self, order: str, model: str, wait_s: float, named: str | None) -> list[dict[str, Any]]:
+        chosen = await self._deployments_of(model) if named is None else [self._known(named)]
+        within_s = wait_s + self._options.answer_s + LONGEST_WAIT_S * (order != "unload")
+        done = []
+        for name in chosen:
+            handle = self._handles[name][1]
+            try:
+                answers = await facts.ask_all(handle, "manage", order, model, wait_s, within_s=within_s)
+            except RayTaskError as wrong:
+                raise (wrong.cause if isinstance(wrong.cause, AntiphonError) else wrong) from wrong
+            done += [{"deployment": name, "models": [asdict(each) for each in answer]} for answer in answers]
+        return done
+
+    def _known(self, name: str) -> str:
+        if name not in self._handles:
+            known = ", ".join(self._handles)
+            raise BadRequest(f"there is no deployment {name!r}; there are {known}", field="deployment")
+        return name
+
+    async def _deployments_of(self, model: str) -> list[str]:
+        """Those that have the model, or can load it."""
+        rows = await facts.deployments(self._handles, self._options.answer_s)
+        known = {row["name"]: {each for replica in row["replicas"] for each in replica["known"]} for row in rows}
+        found = [name for name, models in known.items() if model in models]
+        if not found:
+            there = ", ".join(sorted(set().union(*known.values())))
+            raise BadRequest(f"no deployment has a model {model!r}; there are {there}", field="model")
+        return found
+
+    def _refused(self, request: Request) -> Response | None:
+        key = self._options.api_key
+        if key is None:
+            return _error(
+                403, "no_admin_key", "nobody may: set ANTIPHON_ADMIN__API_KEY, or admin.api_key in the config"
+            )
+        given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
+        if hmac.compare_digest(given.encode(), key.encode()):
+            return None
+        return _error(401, "unauthorized", "this endpoint wants its API key: Authorization: Bearer KEY")
+
+
+def _read_body(body: bytes) -> tuple[float, str | None]:
+    """`{"wait_s": 5, "deployment": "tts"}`, both optional. Raises BadRequest."""
+    if len(body) > MAX_BODY_BYTES:
+        raise BadRequest(f"The request has more than {MAX_BODY_BYTES} bytes.", code="too_long")
+    try:
+        found = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        raise BadRequest("The body must be a JSON object.", code="invalid_json") from None
+    if not isinstance(found, Mapping):
+        raise BadRequest("The body must be a JSON object.", code="invalid_type")
+    for name in found:
+        if name not in ("wait_s", "deployment"):
+            raise BadRequest(
+                f"Unknown parameter '{name}'; known are wait_s, deployment.", field=name, code="unknown_parameter"
+            )
+    wait_s, deployment = found.get("wait_s", 0.0), found.get("deployment")
+    if isinstance(wait_s, bool) or not isinstance(wait_s, int | float) or not 0 <= wait_s <= LONGEST_WAIT_S:
+        raise BadRequest(f"'wait_s' must be a number from 0 to {LONGEST_WAIT_S:g}.", field="wait_s")
+    if not isinstance(deployment, str | None):
+        raise BadRequest("'deployment' must be a string.", field="deployment", code="invalid_type")
+    return float(wait_s), deployment
+
+
+def _error(status: int, code: str, message: str, field: str | None = None) -> Response:
+    headers = {503: {"Retry-After": "1"}, 401: {"WWW-Authenticate": "Bearer"}}.get(status, {})
+    return JSONResponse({"error": {"code": code, "message": message, "field": field}}, status, headers)
