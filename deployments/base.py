@@ -9,12 +9,12 @@ from typing import Any, Generic, TypeVar
 
 from cluster.own_replica import own_id
 from deployments.contracts import Capabilities, ModelFiles
-from deployments.errors import BadModel, BadRequest, ModelFailed
+from deployments.errors import AntiphonError, BadModel, BadRequest, ModelFailed
 from deployments.logs import configure_logs
 from deployments.options import LogOptions, ModelOptions
 from deployments.residency_book import State
 from deployments.residency_status import ModelStatus
-from deployments.status import Order, ReplicaStatus, own_place
+from deployments.status import Managed, Order, ReplicaStatus, own_place
 from deployments.store import ModelSpec, Store, StoreOptions
 
 E = TypeVar("E")  # the kind's engine
@@ -74,16 +74,22 @@ class ModelDeployment(Generic[E]):
         """The models in memory: here the one that the deployment is made of."""
         return (ModelStatus(self.options.model, State.RESIDENT, pinned=True, loads=1),)
 
-    async def manage(self, order: Order, model: str, wait_s: float = 0.0) -> tuple[ModelStatus, ...]:
-        """Load, unload, pin or replace a model, as `Residency` does. Returns what there is of it afterwards.
+    async def manage(self, order: Order, model: str, wait_s: float = 0.0) -> Managed:
+        """Load, unload, pin or replace a model, as `Residency` does. Refusals are told, not raised: all replicas are
+        asked at once, and each answers for itself."""
+        refusal: AntiphonError | None = None
+        try:
+            await self.carry_out(order, model, wait_s)
+        except AntiphonError as refused:
+            refusal = refused
+        return Managed(own_id(), tuple(each for each in self.models() if each.id == model), refusal)
 
-        Raises BadRequest for a model that is not this deployment's, and for an order that it cannot carry out.
-        """
+    async def carry_out(self, order: Order, model: str, wait_s: float) -> None:
+        """Raises BadRequest for a model that is not this deployment's, and for an order that it cannot obey."""
         if model != self.options.model:
             raise BadRequest(f"{model!r} is no model of this deployment, which has {self.options.model}", field="model")
         if order not in ("load", "pin"):
             raise BadRequest(f"{model} is always in memory: it is what the deployment is made of", field="model")
-        return self.models()
 
     async def within_deadline(self, items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
         """The engine's stream, cut at the first item that comes after the deadline. Serve reads a stream to its end

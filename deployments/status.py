@@ -7,6 +7,7 @@ from typing import Literal
 import ray
 
 from deployments.contracts import Capabilities
+from deployments.errors import AntiphonError
 from deployments.residency_status import ModelStatus
 
 Order = Literal["load", "unload", "pin", "unpin", "replace"]
@@ -31,6 +32,15 @@ class ReplicaStatus:
     capabilities: Capabilities
     models: tuple[ModelStatus, ...]
     known: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Managed:
+    """What became of an order in a replica: what there is of the model now, and why it was refused, if it was."""
+
+    replica: str
+    models: tuple[ModelStatus, ...]
+    refusal: AntiphonError | None
 
 
 def own_place() -> Place:

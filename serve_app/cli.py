@@ -13,6 +13,8 @@ COMMANDS = {
     "pull": "fetch a config's models",
     "replay": "play recorded calls again, and say what would be judged otherwise now",
     "plan": "say which replica would go to which GPU, and how many calls that serves",
+    "models": "list the models of a running system, load, unload and pin them",
+    "status": "look at a running system: machines, models, calls, and how fast it answers",
     "check-config": "say what is wrong with a config, without starting it",
     "env-example": "print .env.example: every setting as a variable",
 }

@@ -115,7 +115,7 @@ def _section_problems(
 ) -> Iterator[Problem]:
     engine, name = engine_of(options), options.model
     if engine in ENGINES_WITHOUT_WEIGHTS:
-        if kind != "vad" and name != WITHOUT_WEIGHTS:
+        if kind != "vad" and name in catalogue.models:  # others are names that a deployment's voice may well have
             yield Problem(f"{path}.model", f'engine "{engine}" needs no weights: write model: {WITHOUT_WEIGHTS}')
     elif name == WITHOUT_WEIGHTS:
         message = f'engine "{engine}" needs a model with weights; engine: synthetic needs none'

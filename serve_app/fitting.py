@@ -20,8 +20,8 @@ def check_fits(settings: Settings, hosts: Sequence[Host]) -> None:
         return
     if short := lacking(settings, hosts):
         raise DoesNotFit(
-            f"too small for this config: {short}. `antiphon plan CONFIG` shows who would go where; where nodes join when "
-            "they are asked for, set cluster.grows: true"
+            f"too small for this config: {short}. `antiphon plan CONFIG` shows who would go where; where nodes join "
+            "when they are asked for, set cluster.grows: true"
         )
 
 

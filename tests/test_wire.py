@@ -152,7 +152,7 @@ def test_the_error_codes_are_those_of_the_code() -> None:
     wanted = {
         code
         for path, tree in trees()
-        if path.parent.name == "rooms" or path.name == "ingress.py"
+        if path.parent.name in ("rooms", "admin") or path.name == "ingress.py"
         for code in codes(path, tree)
     } | {BadRequest("any").code}
     listed = {code for entry in part("http").values() for code in entry.get("error_codes", ())}

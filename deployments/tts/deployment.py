@@ -62,9 +62,8 @@ class TtsDeployment(ModelDeployment[TtsEngine]):
     def models(self) -> tuple[ModelStatus, ...]:
         return self._voices.models()
 
-    async def manage(self, order: Order, model: str, wait_s: float = 0.0) -> tuple[ModelStatus, ...]:
-        await self._voices.manage(order, model, wait_s)
-        return tuple(each for each in self.models() if each.id == model)
+    async def carry_out(self, order: Order, model: str, wait_s: float) -> None:
+        await self._voices.carry_out(order, model, wait_s)
 
     async def record_routing_stats(self) -> dict[str, Any]:
         """Asked by Serve: the models in memory. On the loop, like everything that looks at them."""

@@ -50,7 +50,7 @@ class VoiceModels:
     def models(self) -> tuple[ModelStatus, ...]:
         return self._residency.snapshot()
 
-    async def manage(self, order: Order, model: str, wait_s: float) -> None:
+    async def carry_out(self, order: Order, model: str, wait_s: float) -> None:
         """See `Residency`. Raises BadRequest for a model that is not one of ours, and for the default one's end."""
         if model not in self._models.values():
             known = ", ".join(dict.fromkeys(self._models.values()))

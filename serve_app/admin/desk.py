@@ -1,19 +1,18 @@
-"""/api/admin: what is there, and orders about models. Every answer is JSON; who may not ask learns how to be allowed."""
+"""/api/admin: what is there, and orders about models. Every answer is JSON; who may not ask is told who may."""
 
 import asyncio
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, get_args
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
-from ray.exceptions import RayTaskError
 from ray.serve.handle import DeploymentHandle
 
-from deployments.errors import AntiphonError, AtCapacity, BadRequest
-from deployments.status import Order
+from deployments.errors import AtCapacity, BadRequest
+from deployments.status import Managed, Order
 from serve_app.admin import facts
 from serve_app.admin.options import AdminOptions
 
@@ -54,26 +53,21 @@ class AdminDesk:
             wait_s, named = _read_body(await request.body())
             if order not in ORDERS:
                 raise BadRequest(f"unknown order {order!r}; known are {', '.join(ORDERS)}", field="order")
-            return JSONResponse({"model": model, "replicas": await self._carried_out(order, model, wait_s, named)})
+            managed = await self._carried_out(order, model, wait_s, named)
         except BadRequest as wrong:
             return _error(400, wrong.code, str(wrong), wrong.field)
-        except AtCapacity as full:
-            return _error(409, "in_use", str(full))
-        except (AntiphonError, TimeoutError) as failed:
-            return _error(503, "model_failed", str(failed) or "no answer in time")
+        except Exception as silent:  # whatever Ray raises for whatever became of a replica
+            return _error(503, "model_failed", " ".join(str(silent).split())[:300] or "no answer in time")
+        return _answer(model, managed)
 
-    async def _carried_out(self, order: str, model: str, wait_s: float, named: str | None) -> list[dict[str, Any]]:
+    async def _carried_out(self, order: str, model: str, wait_s: float, named: str | None) -> list[tuple[str, Managed]]:
         chosen = await self._deployments_of(model) if named is None else [self._known(named)]
-        within_s = wait_s + self._options.answer_s + LONGEST_WAIT_S * (order != "unload")
-        done = []
-        for name in chosen:
-            handle = self._handles[name][1]
-            try:
-                answers = await facts.ask_all(handle, "manage", order, model, wait_s, within_s=within_s)
-            except RayTaskError as wrong:
-                raise (wrong.cause if isinstance(wrong.cause, AntiphonError) else wrong) from wrong
-            done += [{"deployment": name, "models": [asdict(each) for each in answer]} for answer in answers]
-        return done
+        within_s = wait_s + self._options.answer_s + (0 if order in ("unload", "unpin") else LONGEST_WAIT_S)
+        asked = [
+            facts.ask_all(self._handles[name][1], "manage", order, model, wait_s, within_s=within_s) for name in chosen
+        ]
+        answers = await asyncio.gather(*asked)
+        return [(name, managed) for name, replicas in zip(chosen, answers, strict=True) for managed in replicas]
 
     def _known(self, name: str) -> str:
         if name not in self._handles:
@@ -103,6 +97,30 @@ class AdminDesk:
         return _error(401, "unauthorized", "this endpoint wants its API key: Authorization: Bearer KEY")
 
 
+def _answer(model: str, managed: Sequence[tuple[str, Managed]]) -> Response:
+    """All replicas' states; where one refused, its reason is the answer's error."""
+    replicas = [
+        {
+            "deployment": name,
+            "replica": each.replica,
+            "models": [asdict(status) for status in each.models],
+            "refusal": None if each.refusal is None else str(each.refusal),
+        }
+        for name, each in managed
+    ]
+    refusal = next((each.refusal for _, each in managed if each.refusal), None)
+    body: dict[str, Any] = {"model": model, "replicas": replicas}
+    match refusal:
+        case None:
+            return JSONResponse(body)
+        case BadRequest():
+            return _error(400, refusal.code, str(refusal), refusal.field, **body)
+        case AtCapacity():
+            return _error(409, "in_use", str(refusal), **body)
+        case _:
+            return _error(503, "model_failed", str(refusal), **body)
+
+
 def _read_body(body: bytes) -> tuple[float, str | None]:
     """`{"wait_s": 5, "deployment": "tts"}`, both optional. Raises BadRequest."""
     if len(body) > MAX_BODY_BYTES:
@@ -126,6 +144,6 @@ def _read_body(body: bytes) -> tuple[float, str | None]:
     return float(wait_s), deployment
 
 
-def _error(status: int, code: str, message: str, field: str | None = None) -> Response:
+def _error(status: int, code: str, message: str, field: str | None = None, **more: Any) -> Response:
     headers = {503: {"Retry-After": "1"}, 401: {"WWW-Authenticate": "Bearer"}}.get(status, {})
-    return JSONResponse({"error": {"code": code, "message": message, "field": field}}, status, headers)
+    return JSONResponse({"error": {"code": code, "message": message, "field": field}} | more, status, headers)

@@ -31,7 +31,7 @@ class IngressFigures:
 async def ask_all(handle: DeploymentHandle[Any], method: str, *args: Any, within_s: float) -> list[Any]:
     """What every replica answers. Raises what one of them raised, and TimeoutError."""
     asked = handle.broadcast(method, *args)
-    return list(await asyncio.to_thread(asked.results, within_s))
+    return list(await asyncio.to_thread(lambda: asked.results(timeout_s=within_s)))
 
 
 async def deployments(handles: Handles, within_s: float) -> list[dict[str, Any]]:

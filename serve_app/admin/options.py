@@ -11,8 +11,8 @@ class AdminOptions(Options):
     api_key: str | None = Field(
         None,
         min_length=8,
-        description="Bearer token of /api/admin. None: `antiphon up` makes one for each run, and with `serve run` nobody "
-        "may.",
+        description="Bearer token of /api/admin. None: `antiphon up` makes one for each run, and with `serve run` "
+        "nobody may.",
     )
     answer_s: float = Field(
         5.0, gt=0, description="A deployment that does not say within this time how it is, is shown as silent."

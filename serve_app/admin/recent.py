@@ -1,5 +1,6 @@
 """What the last turns of a process were like: for people who look now. The long view is in the metrics."""
 
+import math
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -29,7 +30,5 @@ def percentiles(values: Iterable[float]) -> dict[str, float | int] | None:
     ordered = sorted(values)
     if not ordered:
         return None
-    rank = {
-        name: ordered[min(len(ordered) - 1, int(part * len(ordered)))] for name, part in (("p50", 0.5), ("p95", 0.95))
-    }
-    return {name: round(value, 1) for name, value in rank.items()} | {"n": len(ordered)}
+    p50, p95 = (round(ordered[math.ceil(part * len(ordered)) - 1], 1) for part in (0.5, 0.95))
+    return {"p50": p50, "p95": p95, "n": len(ordered)}

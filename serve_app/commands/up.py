@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,7 +131,7 @@ def _up(args: argparse.Namespace, config: "Config", supervisor: "Supervisor", pl
             _pull(settings)
         except BadModel as wrong:
             return refuse_line(str(wrong))
-        variables = here.rooms.variables if here else {}
+        variables = {**(here.rooms.variables if here else {}), **_admin_key(settings, place.port)}
         listening = config.listening_on(place.host, place.port)
         supervisor.go(listening, APPLICATION, dashboard=args.dashboard, variables=variables)
         watcher = Watcher(supervisor, place.at, args.config, place.log, say)
@@ -176,6 +177,18 @@ def _rooms(args: argparse.Namespace, settings: "Settings", place: Place) -> Iter
                 yield RoomsHere(rooms, keeper)
 
 
+def _admin_key(settings: "Settings", port: int) -> dict[str, str]:
+    """One for this run where none is set; `antiphon models` and `antiphon status` find it on this machine."""
+    from serve_app.admin.client import KEY_VARIABLE, write_key
+
+    key = settings.admin.api_key or secrets.token_urlsafe(24)
+    try:
+        write_key(port, key)
+    except OSError as unwritable:
+        say(f"the admin key is not kept for `antiphon status`: {unwritable}", quiet=True)
+    return {KEY_VARIABLE: key}
+
+
 def _pull(settings: "Settings") -> None:
     from deployments.store import Store
     from serve_app.commands.pull import pull_all
@@ -195,6 +208,7 @@ def _welcome(watcher: "Watcher", here: RoomsHere | None, place: Place) -> str | 
     later = _welcome_to_rooms(watcher, here.rooms, at) if here is not None and not gave_up else None
     own = here.rooms.own if here is not None else None
     say(f"  try it    antiphon call question.wav --url ws://{at}/v1/realtime")
+    say(f"  look      antiphon status --url http://{at}")
     say(f"  log       {place.log}" + (f", {own.log}" if own else ""))
     say("  stop      Ctrl-C")
     return later
