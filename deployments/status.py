@@ -24,8 +24,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaStatus:
-    """`replica`: its id in the cluster. `models`: those in memory, on their way, or that failed; `known`: ids of all that
-    it can load."""
+    """`replica`: its id in the cluster. `models`: those in memory, on their way, or that failed; `known`: ids of all
+    that it can load."""
 
     replica: str
     place: Place
