@@ -1,5 +1,6 @@
 """A Serve config file with our application in it: read, checked, and said what is wrong, all before anything starts."""
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from deployments.errors import BadModel
 from deployments.options import ModelOptions
 from deployments.store import Catalogue, Kind
+from deployments.store_options import NAME_PATTERN
 from deployments.tts.options import TtsOptions
 from deployments.vad.options import VadOptions
 from serve_app.problems import Problem, SettingsError, explain, nearest, unknown_keys
@@ -115,7 +117,8 @@ def _section_problems(
 ) -> Iterator[Problem]:
     engine, name = engine_of(options), options.model
     if engine in ENGINES_WITHOUT_WEIGHTS:
-        if kind != "vad" and name in catalogue.models:  # others are names that a deployment's voice may well have
+        # any other name may be that of a voice
+        if kind != "vad" and (name in catalogue.models or not re.fullmatch(NAME_PATTERN, str(name))):
             yield Problem(f"{path}.model", f'engine "{engine}" needs no weights: write model: {WITHOUT_WEIGHTS}')
     elif name == WITHOUT_WEIGHTS:
         message = f'engine "{engine}" needs a model with weights; engine: synthetic needs none'
