@@ -38,6 +38,10 @@ CLOSE_CODES = {
 error, try again later. Any other reason is 1000."""
 
 
+HANGING_UP = (1000, 1001, 1005)
+"""Close codes of a client that wants no more: done, the page was left, and none given."""
+
+
 @dataclass(frozen=True, slots=True)
 class RealtimeLimits:
     """`max_event_bytes`: OpenAI's 15 MiB for an append; uvicorn itself closes (1009) above its `ws_max_size`.
@@ -80,7 +84,9 @@ class RealtimeSocket:
         voices: Sequence[str],
         limits: RealtimeLimits,
         extensions: frozenset[str],
+        lost_session: str | None = None,
     ) -> None:
+        """`lost_session`: the one that the client wanted to go on with, and that there is not."""
         self._websocket = websocket
         self._limits = limits
         self._session = Session.begin(defaults, session_id=session_id, model=model, voices=voices)
@@ -88,7 +94,10 @@ class RealtimeSocket:
         self._renderer = Renderer(self._session, extensions)
         self._input = InputStream(self._session.input_format)
         self._player = Player()
+        self.hung_up = False
+        """The client closed the socket as one does; else its connection broke, and it may come back."""
         self._unknown = sorted(extensions - EXTENSIONS)
+        self._lost_session = lost_session
         self._sending = asyncio.Lock()
         self._receiving: asyncio.Timeout | None = None
         self._gone = False
@@ -120,6 +129,9 @@ class RealtimeSocket:
                 {"type": "conversation.created", "conversation": conversation},
             ]
         )
+        if self._lost_session is not None:
+            message = "There is no such session any more; this one is new."
+            await self._send([error_wire(message, "unknown_session", "session", None)])
         known = ", ".join(sorted(EXTENSIONS))
         for name in self._unknown:
             message = f"Unknown event '{name}'; known are {known}."
@@ -138,6 +150,7 @@ class RealtimeSocket:
             self._receiving = None
         if message["type"] != "websocket.receive":
             self._gone = True
+            self.hung_up = message.get("code") in HANGING_UP
             return None
         text: str | None = message.get("text")
         return text if text is not None else bytes(message.get("bytes") or b"")
