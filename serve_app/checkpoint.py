@@ -108,6 +108,8 @@ class _Settings(_Part):
     voice: str | None
     speed: float
     language: str | None
+    models: list[str]
+    needs: list[str]
     hint: str
     transcribe: bool
     turn_detection: Annotated[_ServerVad | _SemanticVad, Field(discriminator="kind")] | None
@@ -225,9 +227,14 @@ def _items_in(parts: Iterable[_Message | _FunctionCall | _FunctionOutput]) -> It
 
 
 def _settings_in(part: _Settings) -> CallSettings:
-    given = part.model_dump(exclude={"turn_detection", "tools"})
-    tools = tuple(Tool(tool.name, tool.description, tool.parameters) for tool in part.tools)
-    return CallSettings(**given, tools=tools, turn_detection=_detection_in(part.turn_detection))
+    given = part.model_dump(exclude={"turn_detection", "tools", "models", "needs"})
+    return CallSettings(
+        **given,
+        models=tuple(part.models),
+        needs=tuple(part.needs),
+        tools=tuple(Tool(tool.name, tool.description, tool.parameters) for tool in part.tools),
+        turn_detection=_detection_in(part.turn_detection),
+    )
 
 
 def _detection_in(part: _ServerVad | _SemanticVad | None) -> ServerVad | SemanticVad | None:
