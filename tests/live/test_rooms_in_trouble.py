@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from deployments.llm.synthetic_answers import counted
 from loadtest.room_caller import RoomCaller
 from loadtest.room_ticket import Keys, request_ticket
 from loadtest.wire import Busy, CallFailed
@@ -110,30 +111,33 @@ async def _one_turn(system: System, text: str) -> str:
         return (await type_to(caller, text)).text
 
 
-async def test_a_killed_host_is_replaced_in_its_rooms(small: System, record_property: Any) -> None:
+async def test_a_conversation_goes_on_where_a_killed_host_left_it(small: System, record_property: Any) -> None:
+    """The answer that it died in is given again, and what was said before is known."""
+    assert "conversations are kept in memory, by a server of our own" in small.said()
     room = a_room()
     async with with_ticket(await ticket_of(small, room=room), replacement_s=PATIENCE_S) as caller:
         assert (await type_to(caller, "hello")).text == "You said: hello."
+        await caller.type("count to fifteen")
+        await caller.first_sound(PATIENCE_S)
         first, track = caller.call_id, caller.line.track
         assert first is not None
         os.kill(host_of(small, first), signal.SIGKILL)
         killed_s = time.monotonic()
+        caller.exchange.begin(caller.now())
         await asyncio.wait_for(
             caller.until(lambda: caller.call_id not in (None, first) and caller.line.track is not track), PATIENCE_S
         )
         record_property("replaced_after_ms", round((time.monotonic() - killed_s) * 1000))
-        await asyncio.wait_for(caller.until(lambda: is_ready(caller)), PATIENCE_S)
-        assert (await type_to(caller, "who is there")).text == "You said: who is there."
+        await caller.first_sound(PATIENCE_S)
+        record_property("answered_after_ms", round((time.monotonic() - killed_s) * 1000))
+        assert (await caller.answer(PATIENCE_S)).text == counted(15)
+        assert (await type_to(caller, "what did I say first")).text == "First you said: hello."
 
         async def alone() -> bool:
             return len(await agents_in(small, room)) == 1
 
         await until(alone, "the dead agent's end")
     await nobody_is_left(small)
-
-
-def is_ready(caller: RoomCaller) -> bool:
-    return caller.line.agent is not None and caller.line.agent.attributes.get("lk.agent.state") == "listening"
 
 
 def host_of(system: System, call: str) -> int:
