@@ -112,9 +112,7 @@ class CallHost:
         ear = Ear(self._vad, self._options.listening, settings.turn_detection)
         try:
             async with recorded(hosted.name, ear, self._options) as recorder:
-                stage = self._new_stage(
-                    hosted.name, transport, outbox, settings, session or KeptSession(hosted.name)
-                )
+                stage = self._new_stage(hosted.name, transport, outbox, settings, session or KeptSession(hosted.name))
                 hosted.call = Call(stage, ear, settings, recorder)
                 async with asyncio.timeout(self._ingress.max_call_s):
                     await hosted.call.run()

@@ -72,7 +72,7 @@ def test_what_goes_in_comes_out(items: list[Item], settings: CallSettings, unans
 
 def test_sound_and_what_is_not_said_yet_are_left_out() -> None:
     spoken = MessageItem("user", "Hello", "audio", audio=np.ones(100, np.int16))
-    items = [
+    items: list[Item] = [
         MessageItem("user", "", "audio", audio=np.ones(100, np.int16)),  # not understood yet
         spoken,
         MessageItem("assistant", "I was just say", status="in_progress"),
