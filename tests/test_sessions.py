@@ -1,19 +1,16 @@
 """Sessions: a call breaks off in one process, and the conversation goes on in another."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
-from cluster.registry import Registry
-from cluster.registry_servers import MemoryServer
 from deployments.options import Timing
 from serve_app.conversation import messages as m
 from serve_app.conversation.items import AnswerOptions, CallSettings, MessageItem
 from serve_app.options import CallOptions
 from serve_app.sessions import SOCKET_ID, KeptSession, Sessions
 from tests.call_kit import Rig, answered, calling, said, synthetic_llm, turn
+from tests.session_kit import Shelf, process
 
 GREETING = CallOptions(prefill=False, greeting="Welcome.")
 SLOW = synthetic_llm(Timing(first_item_ms=60_000, items_per_s=1))
@@ -21,27 +18,9 @@ SLOW = synthetic_llm(Timing(first_item_ms=60_000, items_per_s=1))
 HISTORY = [("user", "one"), ("assistant", "You said: one."), ("user", "two"), ("assistant", "You said: two.")]
 
 
-class Shelf(MemoryServer):
-    """What survives the processes of a test."""
-
-    async def close(self) -> None:
-        pass
-
-
 @pytest.fixture
 def shelf() -> Shelf:
     return Shelf()
-
-
-@asynccontextmanager
-async def process(shelf: Shelf) -> AsyncIterator[Sessions]:
-    registry = Registry(shelf, ttl_s=60.0, timeout_s=1.0)
-    await registry.open()
-    sessions = Sessions(registry)
-    try:
-        yield sessions
-    finally:
-        await sessions.close()
 
 
 async def in_room(sessions: Sessions) -> KeptSession:
