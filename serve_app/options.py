@@ -1,8 +1,9 @@
 """The sections of the YAML that are about calls rather than models."""
 
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from deployments.options import Options
 
@@ -372,3 +373,12 @@ class RegistryOptions(Options):
         0.5, gt=0, le=10, description="The longest wait for the server: a call that begins asks it for its past."
     )
     prefix: str = Field("antiphon", min_length=1, max_length=64, description="Every key begins with this and a colon.")
+
+    @field_validator("url")
+    @classmethod
+    def _has_a_port(cls, url: str | None) -> str | None:
+        try:
+            _ = urlsplit(url or "").port
+        except ValueError:  # it would show what it read, which may be of a password
+            raise ValueError("the port is no number (in a password, / is written %2F, : is %3A and @ is %40)") from None
+        return url

@@ -172,6 +172,25 @@ async def test_nobody_waits_for_a_server_that_is_slow(
     assert len([line for line in lines if line.endswith("is back")]) == 1
 
 
+async def test_who_only_reads_is_answered_again(local: LocalRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_module, "RETRY_S", (0.02, 0.1))
+    async with opened(to(local)) as writer, opened(to(local)) as reader:
+        writer.put("a", b"1")
+        await until_written(writer)
+        assert local.pid is not None
+        os.kill(local.pid, signal.SIGSTOP)
+        try:
+            assert await reader.get("a") is None
+        finally:
+            os.kill(local.pid, signal.SIGCONT)
+
+        async def found() -> bool:
+            return await reader.get("a") == b"1"
+
+        await until(found, "an answer")
+        writer.delete("a")
+
+
 async def said(caplog: pytest.LogCaptureFixture) -> bool:
     return any("is of no use now" in record.message for record in caplog.records)
 

@@ -127,7 +127,7 @@ def _up(args: argparse.Namespace, config: "Config", supervisor: "Supervisor", pl
         return refuse_line("--livekit-port is for a LiveKit server of our own: none is started")
     for line in settings.changes():
         say(line, quiet=True)
-    kept = _keep_conversations(settings, supervisor.folder, ends)
+    kept = keep_conversations(settings, supervisor.folder, ends)
     with _rooms(args, settings, place) as here:
         try:
             _pull(settings)
@@ -192,7 +192,7 @@ def _admin_key(settings: "Settings", port: int) -> dict[str, str]:
     return {KEY_VARIABLE: key}
 
 
-def _keep_conversations(settings: "Settings", folder: Path, ends: ExitStack) -> Mapping[str, str]:
+def keep_conversations(settings: "Settings", folder: Path, ends: ExitStack) -> Mapping[str, str]:
     """See to a place for them, and say where it is. Returns what the application must be told of it; a server of our
     own comes up meanwhile."""
     from cluster.registry import shown_url
