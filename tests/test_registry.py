@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 
 import psutil
@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from cluster import registry as registry_module
-from cluster.registry import KEYS_LIMIT, Registry, Server, shown_url
+from cluster.registry import KEYS_LIMIT, Changes, Registry, Server, shown_url
 from cluster.registry_servers import MemoryServer, RedisServer
 from serve_app.local_registry import LocalRegistry, find_program
 from serve_app.supervisor import free_ports
@@ -124,6 +124,29 @@ async def test_many_keys_are_written_in_batches(server: Server) -> None:
         assert await server.get("many50") is None
 
 
+class Leisurely(MemoryServer):
+    """Writes when the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.may = asyncio.Event(), asyncio.Event()
+
+    async def change(self, changes: Changes, ttl_s: float) -> Mapping[str, str]:
+        self.asked.set()
+        await self.may.wait()
+        return await super().change(changes, ttl_s)
+
+
+async def test_what_is_put_while_something_is_written_is_written_next() -> None:
+    async with opened(server := Leisurely()) as registry:
+        registry.put("a", b"one")
+        await asyncio.wait_for(server.asked.wait(), PATIENCE_S)
+        registry.put("a", b"two")
+        server.may.set()
+        await until_written(registry)
+        assert await server.get("a") == b"two"
+
+
 async def test_keys_have_the_prefix_and_a_time_to_live(local: LocalRegistry) -> None:
     async with opened(to(local, "mine"), ttl_s=60.0) as registry, looked_at(local) as redis:
         registry.put("a", b"one")
@@ -181,6 +204,7 @@ async def test_who_only_reads_is_answered_again(local: LocalRegistry, monkeypatc
         os.kill(local.pid, signal.SIGSTOP)
         try:
             assert await reader.get("a") is None
+            await asyncio.sleep(3 * TIMEOUT_S)  # the first look whether it is back is in vain
         finally:
             os.kill(local.pid, signal.SIGCONT)
 
