@@ -3,10 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import uuid4
 
 from cluster.telemetry import Measure
+from deployments.errors import CallerGone
 from deployments.logs import call_id
 from serve_app.call import Call
 from serve_app.conversation.history import History
@@ -163,7 +165,8 @@ class CallHost:
             self._changed()
             for hosted in self.calls.values():
                 if hosted.call is not None:
-                    hosted.call.stage.outbox.tell(GoingAway(max(0.0, self._ingress.drain_s - FAREWELL_S)))
+                    with suppress(CallerGone):
+                        hosted.call.stage.outbox.tell(GoingAway(max(0.0, self._ingress.drain_s - FAREWELL_S)))
 
     async def drained(self) -> None:
         """Wait until the last call has ended, or close what is left shortly before Serve ends this replica."""

@@ -192,8 +192,8 @@ class Ingress:
                 return
             transport = self._socket(session_id, websocket, settings, asked if past is None else None)
             try:
-                ended = await self._host.run(hosted, transport, Outbox(transport), settings, session)
-                session.close(over=not hosted.cut and (ended is not None or transport.hung_up))
+                await self._host.run(hosted, transport, Outbox(transport), settings, session)
+                session.close(over=not (hosted.cut or transport.dropped))
             finally:
                 session.close(over=False)
         finally:

@@ -5,6 +5,7 @@ import logging
 import re
 import secrets
 from collections.abc import Sequence
+from weakref import WeakValueDictionary
 
 from cluster.registry import Registry
 from cluster.registry_servers import MemoryServer, RedisServer
@@ -47,6 +48,10 @@ class KeptSession:
             self._registry.release(self._key)
         self._registry = None
 
+    def lose(self) -> None:
+        """Another call has the conversation now."""
+        self._registry = None
+
     async def find(self) -> None:
         """Look for the past."""
         if self._registry is not None and (text := await self._registry.get(self._key)) is not None:
@@ -58,6 +63,7 @@ class Sessions:
 
     def __init__(self, registry: Registry | None = None) -> None:
         self._registry = registry
+        self._open: WeakValueDictionary[str, KeptSession] = WeakValueDictionary()
 
     async def of_room(self, room: str, caller: str) -> KeptSession:
         """Of this caller (their identity) in this room."""
@@ -70,12 +76,20 @@ class Sessions:
             if session.past is not None:
                 return asked, session
         new = f"sess_{secrets.token_hex(16)}"
-        return new, KeptSession(new, registry=self._registry)
+        self._hold(session := KeptSession(new, registry=self._registry))
+        return new, session
 
     async def _found(self, owner: str) -> KeptSession:
         session = KeptSession(owner, registry=self._registry)
         await session.find()
+        self._hold(session)
         return session
+
+    def _hold(self, session: KeptSession) -> None:
+        """A client may be back before the end of its old connection was noticed."""
+        if (older := self._open.get(session.owner)) is not None:
+            older.lose()
+        self._open[session.owner] = session
 
     async def close(self) -> None:
         if self._registry is not None:

@@ -68,6 +68,8 @@ class TestLine:
         self.events: list[m.Event] = []
         self.played: dict[str, list[Pcm]] = {}
         self.arrived = asyncio.Condition()
+        self.closed = ""
+        """The reason that was given first."""
         self._speed = speed
         self._ends_s = 0.0
         self._attended = asyncio.Event()
@@ -102,6 +104,7 @@ class TestLine:
         await self._note()
 
     async def close(self, reason: str) -> None:
+        self.closed = self.closed or reason
         self._inputs.put_nowait(None)
 
     async def _note(self) -> None:

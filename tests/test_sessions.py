@@ -7,9 +7,12 @@ import pytest
 from deployments.options import Timing
 from serve_app.conversation import messages as m
 from serve_app.conversation.items import AnswerOptions, CallSettings, MessageItem
-from serve_app.options import CallOptions
+from serve_app.host import FAREWELL_S
+from serve_app.options import CallOptions, IngressOptions
+from serve_app.outbox import Outbox
 from serve_app.sessions import SOCKET_ID, KeptSession, Sessions
-from tests.call_kit import Rig, answered, calling, said, synthetic_llm, turn
+from tests.agents_kit import new_host
+from tests.call_kit import Rig, TestLine, answered, calling, said, synthetic_llm, turn
 from tests.session_kit import Shelf, process
 
 GREETING = CallOptions(prefill=False, greeting="Welcome.")
@@ -133,6 +136,35 @@ async def test_nothing_is_left_of_a_conversation_that_is_over(shelf: Shelf) -> N
         session.keep([], CallSettings("late"), unanswered=False)  # a task that has not ended yet
     async with process(shelf) as sessions:
         assert (await in_room(sessions)).past is None
+
+
+async def test_a_call_that_another_one_has_replaced_changes_nothing_any_more(shelf: Shelf) -> None:
+    settings, words = CallSettings("Be brief."), [MessageItem("user", "hello")]
+    async with process(shelf) as sessions:
+        older = await in_room(sessions)
+        older.keep(words, settings, unanswered=False)
+        newer = await in_room(sessions)
+        older.keep([], settings, unanswered=False)
+        older.close(over=True)
+        past = (await in_room(sessions)).past
+        assert past is not None
+        assert list(past.items) == words
+        newer.close(over=False)
+
+
+async def test_who_is_in_a_call_is_told_that_its_process_goes() -> None:
+    host, line = new_host(), TestLine(20.0)
+    host._ingress = IngressOptions(drain_s=FAREWELL_S + 0.5)
+    hosted = host.admit()
+    assert hosted is not None
+    running = asyncio.create_task(host.run(hosted, line, Outbox(line), CallSettings("Be brief.")))
+    line.give(m.TypeText("hello"))
+    await line.wait(m.TurnTimed)
+    await host.drained()
+    await running
+    assert line.all(m.GoingAway) == [m.GoingAway(0.5)]
+    assert line.closed == "going away"
+    assert hosted.cut
 
 
 async def test_without_a_registry_nothing_is_kept() -> None:

@@ -94,8 +94,8 @@ class RealtimeSocket:
         self._renderer = Renderer(self._session, extensions)
         self._input = InputStream(self._session.input_format)
         self._player = Player()
-        self.hung_up = False
-        """The client closed the socket as one does; else its connection broke, and it may come back."""
+        self.dropped = False
+        """The client's connection broke, and it may come back; else it or we closed the socket as one does."""
         self._unknown = sorted(extensions - EXTENSIONS)
         self._lost_session = lost_session
         self._sending = asyncio.Lock()
@@ -144,13 +144,16 @@ class RealtimeSocket:
         try:
             async with asyncio.timeout(None) as self._receiving:
                 message = await self._websocket.receive()
-        except (TimeoutError, WebSocketDisconnect, RuntimeError):  # closed by us; by them; before we asked
+        except TimeoutError:  # closed by us
+            return None
+        except (WebSocketDisconnect, RuntimeError):  # closed by them; before we asked
+            self.dropped = self.dropped or not self._gone
             return None
         finally:
             self._receiving = None
         if message["type"] != "websocket.receive":
             self._gone = True
-            self.hung_up = message.get("code") in HANGING_UP
+            self.dropped = message.get("code") not in HANGING_UP
             return None
         text: str | None = message.get("text")
         return text if text is not None else bytes(message.get("bytes") or b"")
@@ -249,5 +252,6 @@ class RealtimeSocket:
             async with asyncio.timeout(self._limits.send_timeout_s):
                 await self._websocket.send_text(text)
         except (TimeoutError, WebSocketDisconnect, RuntimeError) as error:
+            self.dropped = True
             self._leave()
             raise CallerGone("The caller has left, or takes nothing any more.") from error
