@@ -193,7 +193,7 @@ class Ingress:
             transport = self._socket(session_id, websocket, settings, asked if past is None else None)
             try:
                 await self._host.run(hosted, transport, Outbox(transport), settings, session)
-                session.close(over=not (hosted.cut or transport.dropped))
+                session.close(over=not hosted.cut and await transport.hung_up())
             finally:
                 session.close(over=False)
         finally:

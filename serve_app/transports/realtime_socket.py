@@ -9,6 +9,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -38,6 +39,8 @@ CLOSE_CODES = {
 error, try again later. Any other reason is 1000."""
 
 
+LAST_WORDS_S = 0.5
+"""A client that has closed its socket has said so by then."""
 HANGING_UP = (1000, 1001, 1005)
 """Close codes of a client that wants no more: done, the page was left, and none given."""
 
@@ -94,8 +97,7 @@ class RealtimeSocket:
         self._renderer = Renderer(self._session, extensions)
         self._input = InputStream(self._session.input_format)
         self._player = Player()
-        self.dropped = False
-        """The client's connection broke, and it may come back; else it or we closed the socket as one does."""
+        self._broke = False
         self._unknown = sorted(extensions - EXTENSIONS)
         self._lost_session = lost_session
         self._sending = asyncio.Lock()
@@ -147,13 +149,13 @@ class RealtimeSocket:
         except TimeoutError:  # closed by us
             return None
         except (WebSocketDisconnect, RuntimeError):  # closed by them; before we asked
-            self.dropped = self.dropped or not self._gone
+            self._broke = self._broke or not self._gone
             return None
         finally:
             self._receiving = None
         if message["type"] != "websocket.receive":
             self._gone = True
-            self.dropped = message.get("code") not in HANGING_UP
+            self._broke = message.get("code") not in HANGING_UP
             return None
         text: str | None = message.get("text")
         return text if text is not None else bytes(message.get("bytes") or b"")
@@ -232,6 +234,17 @@ class RealtimeSocket:
         except (TimeoutError, RuntimeError, WebSocketDisconnect):
             log.debug("the client was gone before it could be told why")
 
+    async def hung_up(self) -> bool:
+        """Did the client, or did we, close the socket as one does? Else its connection broke, and it may come back. To
+        be asked when the call is over."""
+        if self._broke:  # found out by sending: what the client said last may not have been read
+            with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
+                async with asyncio.timeout(LAST_WORDS_S):
+                    while (message := await self._websocket.receive())["type"] == "websocket.receive":
+                        pass
+                self._broke = message.get("code") not in HANGING_UP
+        return not self._broke
+
     def _leave(self) -> None:
         """Nothing is sent any more, and `inputs` ends, even while it waits."""
         self._gone = True
@@ -252,6 +265,6 @@ class RealtimeSocket:
             async with asyncio.timeout(self._limits.send_timeout_s):
                 await self._websocket.send_text(text)
         except (TimeoutError, WebSocketDisconnect, RuntimeError) as error:
-            self.dropped = True
+            self._broke = True
             self._leave()
             raise CallerGone("The caller has left, or takes nothing any more.") from error

@@ -171,6 +171,8 @@ async def test_a_client_whose_host_is_killed_comes_back_to_its_session(small: Sy
     async with socket:
         assert created["session"]["id"] == session
         assert await asks(socket, "what did I say first") == "First you said: hello."
+        await order(socket, "count to 200", ["audio"])
+        await heard(socket, "response.output_audio.delta")
     await nobody_is_left(small)
     socket, created = await back(small, session)  # it was closed as one does, and is no more
     async with socket:
@@ -203,10 +205,14 @@ async def heard(socket: ClientConnection, kind: str) -> dict[str, Any]:
                 return event
 
 
-async def asks(socket: ClientConnection, text: str) -> str:
+async def order(socket: ClientConnection, text: str, modalities: list[str]) -> None:
     item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
     await socket.send(json.dumps({"type": "conversation.item.create", "item": item}))
-    await socket.send(json.dumps({"type": "response.create", "response": {"output_modalities": ["text"]}}))
+    await socket.send(json.dumps({"type": "response.create", "response": {"output_modalities": modalities}}))
+
+
+async def asks(socket: ClientConnection, text: str) -> str:
+    await order(socket, text, ["text"])
     return str((await heard(socket, "response.output_text.done"))["text"])
 
 
