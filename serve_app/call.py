@@ -14,7 +14,15 @@ import numpy as np
 
 from deployments.errors import CallerGone
 from serve_app.caller_turn import CallerTurn
-from serve_app.conversation.items import Answer, AnswerOptions, CallSettings, Ending, Item, MessageItem
+from serve_app.conversation.items import (
+    Answer,
+    AnswerOptions,
+    CallSettings,
+    Ending,
+    FunctionOutputItem,
+    Item,
+    MessageItem,
+)
 from serve_app.conversation.listening import milliseconds
 from serve_app.conversation.messages import (
     AudioCommitted,
@@ -35,7 +43,15 @@ from serve_app.manners import Manners
 from serve_app.orders import obey
 from serve_app.reply import Prompt, Reply, innermost
 from serve_app.stage import Stage
-from serve_app.words import adopt_words, ask_for_words, prompt_for, read_history, spoken_item, tell_words
+from serve_app.words import (
+    adopt_words,
+    ask_for_words,
+    prompt_for,
+    read_history,
+    remembered_turn,
+    spoken_item,
+    tell_words,
+)
 
 log = logging.getLogger("antiphon.call")
 
@@ -73,7 +89,7 @@ class Call:
         self.uncommitted_sample = 0
         self._unanswered: list[CallerTurn] = []
         """Committed since the last answer was begun."""
-        self._requested = AnswerOptions()
+        self._requested: AnswerOptions | None = None
         self._turns = 0
         self._reading: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -124,6 +140,21 @@ class Call:
         await asyncio.sleep(LEAVE_S)
         self.ended = reason
         self._listening.reschedule(asyncio.get_running_loop().time())
+
+    def keep(self) -> None:
+        """A boundary of a turn: how the conversation stands is kept, for whoever goes on with it elsewhere."""
+        options = None if self.reply is None or self.reply.finished else self.reply.answer.options
+        answering = options is not None and options.in_conversation and options.input is None and not options.script
+        self.stage.session.keep(self.stage.history.items, self.settings, unanswered=answering)
+
+    def take_up(self) -> None:
+        """The last words were being answered when the conversation broke off: answer them."""
+        last = self.stage.history.items[-1]
+        if isinstance(last, MessageItem) and last.role == "user" and last.modality == "audio":
+            self._unanswered.append(remembered_turn(self, last))
+            self.request_answer(None)
+        elif isinstance(last, FunctionOutputItem) or (isinstance(last, MessageItem) and last.role == "user"):
+            self.request_answer(AnswerOptions())
 
     @property
     def answered(self) -> bool:
@@ -238,6 +269,7 @@ class Call:
         self.stage.outbox.tell(ItemDone(item, previous))
         if (turn := spoken_item(self, item)) is not None:
             self._await_answer(turn)
+        self.keep()
 
     # --- the answer
 
@@ -251,18 +283,19 @@ class Call:
         turns, self._unanswered = self._unanswered, []
         self._go(turns[-1].reply or self._new_reply(turns[-1].timeline, None, turns))
 
-    def request_answer(self, options: AnswerOptions) -> None:
-        """The caller's side wants an answer to what is in the history."""
+    def request_answer(self, options: AnswerOptions | None) -> None:
+        """The caller's side wants an answer to what is in the history. None: it follows from what they said."""
         self._requested = options
         self.step(Event.ANSWER_REQUESTED)
 
     def _start_answer(self, _: Event) -> None:
         turns: list[CallerTurn] = []
-        if self._requested.in_conversation:  # an answer on the side leaves the turns to the one that they wait for
+        wanted = self._requested or AnswerOptions()
+        if wanted.in_conversation:  # an answer on the side leaves the turns to the one that they wait for
             turns, self._unanswered = self._unanswered, []
         if self.reply is not None:  # all of it was sent and the caller's side goes on playing it
             self._conclude(self.reply)
-        recorded = [spoken_item(self, item) for item in self._requested.input or () if not isinstance(item, str)]
+        recorded = [spoken_item(self, item) for item in wanted.input or () if not isinstance(item, str)]
         turns += [turn for turn in recorded if turn is not None]
         self._go(self._new_reply(turns[-1].timeline if turns else Timeline(0), self._requested, turns))
 
@@ -277,6 +310,7 @@ class Call:
         if reply.answer.options.script is None:
             self.manners.caller_acted()
         reply.release()
+        self.keep()
 
     def stop_speaking(self) -> None:
         """Somebody wants silence. Where the agent waits in silence for a judgement, what it holds is dropped."""
@@ -310,6 +344,7 @@ class Call:
         self.stage.common.telemetry.turn_over(reply.timeline, self.stage.session_id)
         log.info("%s", reply.timeline.waterfall())
         self.stage.outbox.tell(TurnTimed(reply.timeline.as_message()))
+        self.keep()
 
     def _close_streams(self, event: Event) -> None:
         self._drop_prepared(event)

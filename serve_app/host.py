@@ -3,15 +3,17 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import uuid4
 
 from cluster.telemetry import Measure
+from deployments.errors import CallerGone
 from deployments.logs import call_id
 from serve_app.call import Call
 from serve_app.conversation.history import History
 from serve_app.conversation.items import CallSettings, Ending
-from serve_app.conversation.messages import StopSpeaking
+from serve_app.conversation.messages import GoingAway, StopSpeaking
 from serve_app.conversation.vad_batch import BatchedVoiceActivity
 from serve_app.directory import Directory
 from serve_app.ear import Ear
@@ -20,6 +22,7 @@ from serve_app.orders import obey
 from serve_app.outbox import Outbox
 from serve_app.readiness import Readiness
 from serve_app.records import recorded
+from serve_app.sessions import KeptSession
 from serve_app.stage import Common, Stage
 from serve_app.transports.base import Transport
 
@@ -36,7 +39,16 @@ class Hosted:
     name: str
     call: Call | None = None
     transport: Transport | None = None
+    going: bool = False
+    """It ends because the replica goes: whoever is still there gets another one."""
+    broke: bool = False
+    """It ended by a fault of ours."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def cut(self) -> bool:
+        """The conversation is not over: somebody may go on with it."""
+        return self.going or self.broke
 
 
 class CallHost:
@@ -85,9 +97,16 @@ class CallHost:
             hosted.over.set()
             self._changed()
 
-    async def run(self, hosted: Hosted, transport: Transport, outbox: Outbox, settings: CallSettings) -> Ending | None:
+    async def run(
+        self,
+        hosted: Hosted,
+        transport: Transport,
+        outbox: Outbox,
+        settings: CallSettings,
+        session: KeptSession | None = None,
+    ) -> Ending | None:
         """The call, from now to its end; the transport is closed whatever happens. Returns why the agent ended it;
-        None: it did not."""
+        None: it did not. Whoever gives a `session` closes it."""
         call_id.set(hosted.name)
         reason, ended = "failed", None
         log.info("a call begins (%d under way)", len(self.calls))
@@ -95,7 +114,7 @@ class CallHost:
         ear = Ear(self._vad, self._options.listening, settings.turn_detection)
         try:
             async with recorded(hosted.name, ear, self._options) as recorder:
-                stage = self._new_stage(hosted.name, transport, outbox, settings)
+                stage = self._new_stage(hosted.name, transport, outbox, settings, session or KeptSession(hosted.name))
                 hosted.call = Call(stage, ear, settings, recorder)
                 async with asyncio.timeout(self._ingress.max_call_s):
                     await hosted.call.run()
@@ -106,22 +125,26 @@ class CallHost:
             reason = "going away"
         except Exception:
             log.exception("the call broke")
+            hosted.broke = True
         finally:
             hosted.call = None
             await transport.close(reason)
             log.info("the call ended: %s", reason)
         return ended
 
-    def _new_stage(self, name: str, transport: Transport, outbox: Outbox, settings: CallSettings) -> Stage:
+    def _new_stage(
+        self, name: str, transport: Transport, outbox: Outbox, settings: CallSettings, session: KeptSession
+    ) -> Stage:
         return Stage(
             models=self.directory.models(settings),
             options=self._options,
             transport=transport,
             outbox=outbox,
-            history=History(self._options.max_history_tokens),
+            history=History(self._options.max_history_tokens, session.past.items if session.past else ()),
             session_id=name,
             stock=self._readiness.stock,
             common=self.common,
+            session=session,
         )
 
     def stop_speaking(self, name: str) -> bool:
@@ -140,6 +163,10 @@ class CallHost:
         if not self.draining:
             self.draining = True
             self._changed()
+            for hosted in self.calls.values():
+                if hosted.call is not None:
+                    with suppress(CallerGone):
+                        hosted.call.stage.outbox.tell(GoingAway(max(0.0, self._ingress.drain_s - FAREWELL_S)))
 
     async def drained(self) -> None:
         """Wait until the last call has ended, or close what is left shortly before Serve ends this replica."""
@@ -150,6 +177,8 @@ class CallHost:
                     await hosted.over.wait()
         except TimeoutError:
             log.warning("%d calls are cut: a drain may last %g s", len(self.calls), self._ingress.drain_s)
+            for hosted in self.calls.values():
+                hosted.going = True
             left = [hosted.transport.close("going away") for hosted in self.calls.values() if hosted.transport]
             await asyncio.gather(*left, return_exceptions=True)
 

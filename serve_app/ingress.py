@@ -34,6 +34,7 @@ from serve_app.outbox import Outbox
 from serve_app.readiness import Readiness
 from serve_app.remotes import Remote, RemoteAsr, RemoteLlm, RemoteTts, RemoteTurn
 from serve_app.rooms.desk import RoomDesk, open_desk
+from serve_app.sessions import open_sessions
 from serve_app.settings import Settings
 from serve_app.stage import Common
 from serve_app.telemetry import INSTRUMENTS, Telemetry
@@ -90,6 +91,8 @@ class Ingress:
     ) -> None:
         configure_logs(settings.log)
         self._settings = settings
+        sessions = asyncio.create_task(open_sessions(settings.registry))
+        await asyncio.sleep(0)  # it begins, in a thread
         weights = Store(settings.store).fetch(vad_model) if vad_model else None
         vad = BatchedVoiceActivity(load_vad(settings.vad, weights))
         reached = {name: REMOTES[kind](handle) for name, (kind, handle) in handles.items()}
@@ -98,9 +101,10 @@ class Ingress:
         self._telemetry = Telemetry(Metrics(INSTRUMENTS), open_traces("antiphon", os.environ))
         common = Common(self._telemetry)
         self._host = CallHost(self._directory, vad, self._readiness, settings.call, settings.ingress, common)
+        self._sessions = await sessions
         self._rooms: RoomDesk | None = None
         if keeper is not None:
-            self._rooms = await open_desk(settings, self._host, self._readiness, Remote(keeper))
+            self._rooms = await open_desk(settings, self._host, self._readiness, Remote(keeper), self._sessions)
         self._admin = AdminDesk(handles, own_handle(), settings.admin)
         self._telling = asyncio.create_task(self._tell_load())
         self._end = OwnEnd(self._host.drain)
@@ -176,27 +180,38 @@ class Ingress:
             return
         try:
             await self._readiness.known()
+            asked = websocket.query_params.get("session")
+            session_id, session = await self._sessions.of_socket(asked)
+            past, instructions = session.past, self._settings.call.instructions
+            wishes = past.settings if past else asked_for(websocket.query_params, instructions)
             try:
-                settings = self._directory.settle(asked_for(websocket.query_params, self._settings.call.instructions))
+                settings = self._directory.settle(wishes)
             except BadRequest as wrong:
                 await websocket.send_json(error_wire(str(wrong), wrong.code, wrong.field, None))
                 await websocket.close(1008, str(wrong)[:MAX_REASON_CHARS])
                 return
-            transport = self._socket(hosted.name, websocket, settings)
-            await self._host.run(hosted, transport, Outbox(transport), settings)
+            transport = self._socket(session_id, websocket, settings, asked if past is None else None)
+            try:
+                await self._host.run(hosted, transport, Outbox(transport), settings, session)
+                session.close(over=not hosted.cut and await transport.hung_up())
+            finally:
+                session.close(over=False)
         finally:
             self._host.release(hosted)
 
-    def _socket(self, name: str, websocket: WebSocket, settings: CallSettings) -> RealtimeSocket:
+    def _socket(
+        self, session_id: str, websocket: WebSocket, settings: CallSettings, lost: str | None
+    ) -> RealtimeSocket:
         options = self._settings.ingress
         return RealtimeSocket(
             websocket,
             settings,
-            session_id=name.replace("call_", "sess_"),
+            session_id=session_id,
             model=websocket.query_params.get("model") or "antiphon",
             voices=self._directory.voices,  # none known: the next call asks again
             limits=RealtimeLimits(options.max_event_bytes, options.send_timeout_s),
             extensions=read_extensions(websocket.query_params.get("antiphon_events")),
+            lost_session=lost,
         )
 
     async def figures(self) -> IngressFigures:
@@ -226,4 +241,5 @@ class Ingress:
         await self._host.drained()
         if self._rooms is not None:
             await self._rooms.close()
+        await self._sessions.close()
         await asyncio.to_thread(self._telemetry.close)

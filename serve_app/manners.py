@@ -37,8 +37,8 @@ class Manners:
     def begin(self) -> None:
         """The call begins."""
         self.prepare()
-        if self._call.stage.options.greeting:
-            self._call.spawn(self._greet())
+        if self._call.stage.session.past is not None or self._call.stage.options.greeting:
+            self._call.spawn(self._open())
 
     def prepare(self) -> None:
         """The voice is known, or has changed: see to its fixed sentences."""
@@ -47,14 +47,20 @@ class Manners:
         if call.settings.output == "audio" and not call.stage.stock.has(voice, speed):
             call.spawn(call.stage.stock.prepare(voice, speed))
 
-    async def _greet(self) -> None:
+    async def _open(self) -> None:
+        """The first words are the agent's: a greeting, or the answer that a conversation had broken off at."""
         try:
             async with asyncio.timeout(ATTEND_S):
                 await self._call.stage.transport.attended()
         except TimeoutError:
             pass
-        if self._call.state is State.IDLE and not self._call.answered:
+        past = self._call.stage.session.past
+        if self._call.state is not State.IDLE or self._call.answered:
+            return
+        if past is None:
             self._speak(self._call.stage.options.greeting)
+        elif past.unanswered and past.items:
+            self._call.take_up()
 
     def _speak(self, text: str, ending: Ending | None = None) -> None:
         """Nothing else is being said."""

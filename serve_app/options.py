@@ -1,8 +1,9 @@
 """The sections of the YAML that are about calls rather than models."""
 
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from deployments.options import Options
 
@@ -345,3 +346,39 @@ class LiveKitOptions(Options):
     clean_audio: Literal["phones", "all", "none"] = Field(
         "phones", description="Whose echo and noise are removed here. Browsers do it themselves."
     )
+
+
+class RegistryOptions(Options):
+    """Where conversations are kept, so that a call whose process dies goes on in another one. `REDIS_URL` counts where
+    nothing stands here."""
+
+    url: str | None = Field(
+        None,
+        pattern=r"^(rediss?|unix)://\S+$",
+        description="A Redis server, or one that speaks its protocol: redis://user:password@host:6379/0, rediss:// for "
+        "TLS, unix:// for a socket. None: `antiphon up` starts one, `serve run` keeps them in each process.",
+    )
+    keep: bool = Field(
+        True,
+        description="Keep them: the texts of what was said, the call's instructions and tools, no sound. Off: nothing "
+        "is, and a conversation ends with its process.",
+    )
+    ttl_s: float = Field(
+        300.0,
+        ge=1,
+        le=86_400,
+        description="What is kept is gone so long after its process died; at once where the caller has left.",
+    )
+    timeout_s: float = Field(
+        0.5, gt=0, le=10, description="The longest wait for the server: a call that begins asks it for its past."
+    )
+    prefix: str = Field("antiphon", min_length=1, max_length=64, description="Every key begins with this and a colon.")
+
+    @field_validator("url")
+    @classmethod
+    def _has_a_port(cls, url: str | None) -> str | None:
+        try:
+            _ = urlsplit(url or "").port
+        except ValueError:  # it would show what it read, which may be of a password
+            raise ValueError("the port is no number (in a password, / is written %2F, : is %3A and @ is %40)") from None
+        return url

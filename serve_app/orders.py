@@ -59,6 +59,7 @@ def _obey(call: "Call", order: Order) -> None:
             call.stage.outbox.tell(ItemRetrieved(call.stage.history.get(order.item_id)))
         case DeleteItem():
             call.stage.history.delete(order.item_id)
+            call.keep()
             call.drop_prepared_reply()
             call.stage.outbox.tell(ItemDeleted(order.item_id))
         case TruncateItem():
@@ -81,6 +82,7 @@ def _configure(call: "Call", order: Configure) -> None:
     before, read = call.settings.turn_detection, (call.settings.instructions, call.settings.tools)
     call.drop_prepared_reply()
     call.settings = order.settings
+    call.keep()
     if read != (order.settings.instructions, order.settings.tools):
         call.prefill()
     call.manners.prepare()
@@ -114,6 +116,7 @@ def _truncate(call: "Call", order: TruncateItem) -> None:
     if call.reply is not None and call.reply.holds(order.item_id):
         call.step(Event.ANSWER_CANCELLED)  # also when all was sent: the caller's side has stopped playing it
     call.stage.history.cut(item, order.audio_end_ms)
+    call.keep()
     call.stage.outbox.tell(ItemTruncated(order.item_id, order.content_index, order.audio_end_ms))
 
 

@@ -14,7 +14,7 @@ from deployments.tts.options import TtsOptions
 from deployments.turn.options import TurnOptions
 from deployments.vad.options import VadOptions
 from serve_app.admin.options import AdminOptions
-from serve_app.options import CallOptions, ClusterOptions, IngressOptions, LiveKitOptions
+from serve_app.options import CallOptions, ClusterOptions, IngressOptions, LiveKitOptions, RegistryOptions
 from serve_app.served import ENGINES_WITHOUT_WEIGHTS, SERVED_KINDS, WITHOUT_WEIGHTS, More, Served, served
 from serve_app.settings_sources import Variables, resolve, shown
 
@@ -47,6 +47,7 @@ class Settings(Options):
     admin: AdminOptions = Field(AdminOptions(), description="Looking into the system, and managing its models.")
     cluster: ClusterOptions = Field(ClusterOptions(), description="The machines.")
     livekit: LiveKitOptions = Field(LiveKitOptions(), description="LiveKit rooms.")
+    registry: RegistryOptions = Field(RegistryOptions(), description="Where conversations are kept.")
     log: LogOptions = Field(LogOptions(), description="What is written down.")
     store: StoreOptions = Field(StoreOptions(), description="Where weights are kept.")
     models: dict[str, dict[str, Any]] = Field(

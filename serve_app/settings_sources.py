@@ -18,6 +18,7 @@ import yaml
 from dotenv import dotenv_values
 from pydantic import BaseModel
 
+from cluster.registry import shown_url
 from serve_app.problems import Problem, SettingsError, is_secret, models_in, nearest, written
 
 PREFIX = "ANTIPHON_"
@@ -25,8 +26,9 @@ STANDARD: Mapping[str, tuple[str, str]] = {
     "LIVEKIT_URL": ("livekit", "url"),
     "LIVEKIT_API_KEY": ("livekit", "api_key"),
     "LIVEKIT_API_SECRET": ("livekit", "api_secret"),
+    "REDIS_URL": ("registry", "url"),
 }
-"""Variables that LiveKit's own programs read: they count where nothing of ours says otherwise."""
+"""Variables that other programs read as well: they count where nothing of ours says otherwise."""
 _REFERENCE = re.compile(r"\$(?P<escape>\$)?\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<default>:-(?P<text>[^}]*))?\}")
 
 
@@ -165,4 +167,6 @@ def shown(name: str, value: Any) -> str:
     if is_secret(name) and value:
         return "…"
     text = str(value).replace("\n", " ")
+    if name == "url":
+        text = shown_url(text)
     return text if len(text) <= 80 else text[:77] + "…"

@@ -7,6 +7,7 @@ from serve_app.conversation.history import History
 from serve_app.models import Models
 from serve_app.options import CallOptions
 from serve_app.outbox import Outbox
+from serve_app.sessions import KeptSession
 from serve_app.stock import Stock
 from serve_app.tally import Tally
 from serve_app.telemetry import Telemetry
@@ -34,6 +35,7 @@ class Stage:
     session_id: str
     stock: Stock
     common: Common = field(default_factory=Common)
+    session: KeptSession = field(default_factory=lambda: KeptSession("nobody"))
 
     @property
     def held_back(self) -> bool:

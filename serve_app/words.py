@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deployments.contracts import SPEECH_RATE_HZ, Message, Pcm
+from deployments.contracts import SPEECH_RATE_HZ, Message, Pcm, Transcript
 from deployments.errors import AntiphonError, ModelFailed
 from serve_app.caller_turn import CallerTurn, Listened, Partial
 from serve_app.conversation.history import messages
@@ -85,6 +85,7 @@ async def tell_words(call: "Call", turn: CallerTurn) -> None:
         if text:
             call.stage.outbox.tell(TranscribedPart(turn.item.id, text))
         call.stage.outbox.tell(Transcribed(turn.item.id, text, seconds))
+    call.keep()
 
 
 async def read_history(call: "Call") -> None:
@@ -113,6 +114,18 @@ def spoken_item(call: "Call", item: Item) -> CallerTurn | None:
         return None
     turn = CallerTurn(0, Timeline(0), item=item, committed=True)
     ask_for_words(call, turn, item.audio)
+    return turn
+
+
+def remembered_turn(call: "Call", item: MessageItem) -> CallerTurn:
+    """What the caller said before this call, and is to be answered now."""
+
+    async def words() -> Listened:
+        return Transcript(item.text, (), 0.0, 0, call.settings.language or "")
+
+    turn = CallerTurn(0, Timeline(0), item=item, committed=True)
+    turn.timeline.stamp("turn_judged")
+    turn.transcript = call.spawn(words())
     return turn
 
 

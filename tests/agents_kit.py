@@ -29,6 +29,7 @@ from serve_app.readiness import Readiness
 from serve_app.remotes import Remote
 from serve_app.rooms.desk import RoomDesk
 from serve_app.rooms.keeper import RoomKeeper
+from serve_app.sessions import Sessions
 from serve_app.settings import Settings
 from serve_app.transports.livekit_speaker import Speaker
 from tests.directory_kit import directory_of
@@ -170,12 +171,13 @@ async def replica(
     max_calls: int = 4,
     registered: bool = True,
     call: CallOptions | None = None,
+    sessions: Sessions | None = None,
 ) -> AsyncIterator[Replica]:
     """`registered`: it is at the LiveKit server, before anything else happens."""
     host = new_host(max_calls, call)
     settings = Settings.model_construct(livekit=options, call=call or CallOptions(prefill=False))
     with within_replica(name):
-        desk = RoomDesk(settings, host, host._readiness, keeper or Near())
+        desk = RoomDesk(settings, host, host._readiness, keeper or Near(), sessions)
     made = Replica(name, options, host, desk)
     before = asyncio.all_tasks()
     desk.start()

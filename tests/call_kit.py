@@ -35,6 +35,7 @@ from serve_app.options import CallOptions
 from serve_app.outbox import Outbox
 from serve_app.paced_outbox import PacedOutbox
 from serve_app.records import recorded
+from serve_app.sessions import KeptSession
 from serve_app.stage import Common, Stage
 from serve_app.stock import Stock
 
@@ -67,6 +68,8 @@ class TestLine:
         self.events: list[m.Event] = []
         self.played: dict[str, list[Pcm]] = {}
         self.arrived = asyncio.Condition()
+        self.closed = ""
+        """The reason that was given first."""
         self._speed = speed
         self._ends_s = 0.0
         self._attended = asyncio.Event()
@@ -101,6 +104,7 @@ class TestLine:
         await self._note()
 
     async def close(self, reason: str) -> None:
+        self.closed = self.closed or reason
         self._inputs.put_nowait(None)
 
     async def _note(self) -> None:
@@ -280,8 +284,10 @@ async def calling(
     name: str = "call_rig",
     record_dir: Path | None = None,
     common: Common | None = None,
+    session: KeptSession | None = None,
 ) -> AsyncIterator[Rig]:
     """A call that begins now and ends with the block. `paced`: the line has the clock."""
+    session = session or KeptSession(name)
     settings, options = settings or CallSettings("Be brief."), options or CallOptions(prefill=False)
     if record_dir is not None:
         options = options.model_copy(update={"record_dir": str(record_dir)})
@@ -294,10 +300,11 @@ async def calling(
         options=options,
         transport=line,
         outbox=PacedOutbox(line) if isinstance(line, PacedLine) else Outbox(line),
-        history=History(options.max_history_tokens),
+        history=History(options.max_history_tokens, session.past.items if session.past else ()),
         session_id=name,
         stock=stock,
         common=common or Common(),
+        session=session,
     )
     vad = BatchedVoiceActivity(EnergyVad(VadOptions(engine="energy", model=None)))
     ear = Ear(vad, options.listening, settings.turn_detection)

@@ -247,3 +247,52 @@ async def test_a_client_that_takes_nothing_is_gone_and_the_inputs_end() -> None:
     assert await listening is None
     with pytest.raises(CallerGone):
         await socket.send_event(m.AudioCleared())
+
+
+@pytest.mark.parametrize(
+    ("told", "code", "hung_up"),
+    [
+        *(("by reading", *case) for case in ((1000, True), (1005, True), (1006, False), (1011, False))),
+        *(("by writing", *case) for case in ((1000, True), (1006, False), (None, False))),
+    ],
+)
+async def test_a_client_that_closes_has_hung_up_and_one_whose_connection_breaks_has_not(
+    told: str, code: int | None, hung_up: bool
+) -> None:
+    """Also where the server finds out by writing, and has not read the code yet. None: it never comes."""
+    closed = asyncio.Event()
+    first = True
+
+    async def receive() -> dict[str, Any]:
+        nonlocal first
+        if first:
+            first = False
+            return {"type": "websocket.connect"}
+        await closed.wait()
+        if code is None:
+            await asyncio.Event().wait()
+        return {"type": "websocket.disconnect", "code": code}
+
+    async def send(message: Any) -> None:
+        if told == "by writing" and message["type"] == "websocket.send":
+            closed.set()
+            raise OSError("nobody is there")
+
+    websocket = WebSocket({"type": "websocket", "headers": []}, receive, send)
+    await websocket.accept()
+    socket = RealtimeSocket(
+        websocket,
+        CallSettings("x"),
+        session_id="s",
+        model="m",
+        voices=(),
+        limits=RealtimeLimits(),
+        extensions=frozenset(),
+    )
+    if told == "by reading":
+        closed.set()
+        assert await anext(socket.inputs(), None) is None
+    else:
+        with pytest.raises(CallerGone):
+            await socket.send_event(m.AudioCleared())
+    assert await socket.hung_up() is hung_up

@@ -11,12 +11,13 @@ from pydantic import ValidationError
 
 from serve_app.problems import SettingsError
 from serve_app.settings import DEFAULT_MODELS, Settings, deployments_of, load_settings, needed_models, vad_spec
+from serve_app.settings_sources import STANDARD
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory without a .env, and an environment without settings."""
-    for name in [name for name in os.environ if name.startswith("ANTIPHON_")]:
+    for name in [name for name in os.environ if name.startswith("ANTIPHON_") or name in STANDARD]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -91,6 +92,27 @@ def test_references(text: str, value: str, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("GREETING", "hello")
     settings = Settings.model_validate({"call": {"instructions": text}})
     assert settings.call.instructions == value
+
+
+def test_where_conversations_are_kept_is_shown_without_its_password(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "rediss://me:hush@here:6379/1?password=hush")
+    settings = Settings.model_validate({})
+    assert settings.registry.url == "rediss://me:hush@here:6379/1?password=hush"
+    assert list(settings.changes()) == ["registry.url = rediss://here:6379/1 (REDIS_URL)"]
+    monkeypatch.setenv("ANTIPHON_REGISTRY__URL", "redis://there")
+    assert Settings.model_validate({}).registry.url == "redis://there"
+
+
+@pytest.mark.parametrize("url", ["localhost:6379", "http://:hush@here", "redis://:hu/sh@here", "redis://"])
+def test_a_wrong_place_for_conversations_is_refused_without_showing_it(elsewhere: Path, url: str) -> None:
+    with pytest.raises(SettingsError) as wrong:
+        loaded({"registry": {"url": url}}, elsewhere)
+    (problem,) = wrong.value.problems
+    assert problem.path.endswith("registry.url")
+    assert url not in str(problem)
+    assert "hu" not in problem.message.replace("should", "")
 
 
 def test_a_reference_may_stand_in_dotenv(elsewhere: Path) -> None:

@@ -1,17 +1,21 @@
 """`antiphon up`: what it refuses before anything runs, each in one line that says what to change."""
 
 import argparse
+import logging
 import signal
 import socket
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from serve_app.cli import main
 from serve_app.commands.telling import port_number
-from serve_app.commands.up import Place
+from serve_app.commands.up import Place, keep_conversations
+from serve_app.settings import Settings
 from serve_app.supervisor import free_ports
 from tests.system import launch
 
@@ -39,6 +43,24 @@ def refused(folder: Path, *words: str, **variables: str) -> list[str]:
 
 def free_port() -> str:
     return str(free_ports(1)[0])
+
+
+@pytest.mark.parametrize(
+    ("registry", "line"),
+    [
+        ({"url": "redis://:hush@here/0"}, "conversations are kept in redis://here/0, 300 s at most"),
+        ({"url": "redis://:hush@here/0", "keep": False}, "conversations are not kept"),
+    ],
+)
+def test_where_conversations_are_kept(
+    registry: dict[str, Any], line: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "antiphon.up")
+    with ExitStack() as ends:
+        assert keep_conversations(Settings.model_validate({"registry": registry}), tmp_path, ends) == {}
+    (record,) = caplog.records
+    assert record.message.startswith(line)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("text", ["0", "65536", "-1", "http", "", "8000.0", "٣"])

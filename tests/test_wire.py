@@ -28,6 +28,7 @@ from serve_app.rooms import request as request_module
 from serve_app.rooms.choices import LOOPBACK, MAX_METADATA_BYTES, PREFIX, TEXTS, read_metadata
 from serve_app.rooms.request import AGENT_PREFIX, CHOSEN_BY_CLIENTS, MAX_NAME_CHARS, OURS, TokenRequest, read_request
 from serve_app.rooms.server import Badge
+from serve_app.sessions import SOCKET_ID, Sessions
 from serve_app.transports import livekit_line, livekit_words
 from serve_app.transports.livekit_audio import Metronome
 from serve_app.transports.livekit_joining import Ticket
@@ -37,6 +38,7 @@ from serve_app.transports.livekit_room import KEYS_PAUSE_S, LiveKitRoom
 from serve_app.transports.livekit_words import SHOWN_STATES, Teller, error_body
 from serve_app.transports.realtime_render import EXTENSIONS, Renderer
 from serve_app.transports.realtime_session import Session
+from serve_app.transports.realtime_socket import CLOSE_CODES, HANGING_UP
 from tests.agents_kit import new_host
 
 ROOT = Path(__file__).parent.parent / "serve_app"
@@ -181,9 +183,31 @@ def test_the_realtime_extensions() -> None:
     renderer = Renderer(Session.begin(defaults, session_id="s", model="m", voices=("v",)), EXTENSIONS)
     events: list[m.Event] = [m.TurnTimed(timeline.as_message()) for timeline in timelines()]
     events += [m.StateChanged(state) for state in STATES]
+    events += [m.GoingAway(595.0)]
+    told = set()
     for event in events:
         (wire,) = renderer.render(event)
         check(wire, "realtime", "events", wire["type"])
+        told.add(wire["type"])
+    assert told == set(part("realtime", "events"))
+    silent = Renderer(Session.begin(defaults, session_id="s", model="m", voices=("v",)), ())
+    assert not [wire for event in events for wire in silent.render(event)]
+
+
+async def test_a_socket_s_session() -> None:
+    assert part("realtime", "query", "session", "pattern") == f"^{SOCKET_ID.pattern}$"
+    sessions = Sessions()
+    (one, _), (other, _) = await sessions.of_socket(None), await sessions.of_socket(None)
+    check(one, "realtime", "query", "session")
+    assert one != other
+    described = part("realtime", "query", "session", "description")
+    codes = [*HANGING_UP[:2], CLOSE_CODES["going away"], CLOSE_CODES["failed"]]
+    assert all(str(code) in described for code in codes)
+
+
+def test_the_codes_of_a_socket_s_errors_that_openai_has_not() -> None:
+    socket = dict(trees())[ROOT / "transports" / "realtime_socket.py"]
+    assert set(part("realtime", "error_codes")) == {text for text in strings(socket) if text.startswith("unknown_")}
 
 
 def test_the_words_of_timelines_and_states() -> None:

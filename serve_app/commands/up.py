@@ -4,8 +4,8 @@ import argparse
 import os
 import secrets
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -99,14 +99,15 @@ def run(args: argparse.Namespace) -> int:
         return refuse_line(f"the log {unwritable.filename}: {unwritable.strerror}; choose another one with --log-file")
     _listen_to_signals()
     try:
-        with Supervisor(place.log) as supervisor:
-            return _up(args, config, supervisor, place)
+        with ExitStack() as ends, Supervisor(place.log) as supervisor:
+            return _up(args, config, supervisor, place, ends)
     except (KeyboardInterrupt, Stopped):
         say("stopped")
         return 0
 
 
-def _up(args: argparse.Namespace, config: "Config", supervisor: "Supervisor", place: Place) -> int:
+def _up(args: argparse.Namespace, config: "Config", supervisor: "Supervisor", place: Place, ends: ExitStack) -> int:
+    """`ends`: what must end after everything else."""
     from cluster.machines import this_machine
     from deployments.errors import BadModel
     from serve_app.commands.check_config import refuse
@@ -126,12 +127,14 @@ def _up(args: argparse.Namespace, config: "Config", supervisor: "Supervisor", pl
         return refuse_line("--livekit-port is for a LiveKit server of our own: none is started")
     for line in settings.changes():
         say(line, quiet=True)
+    kept = keep_conversations(settings, supervisor.folder, ends)
     with _rooms(args, settings, place) as here:
         try:
             _pull(settings)
         except BadModel as wrong:
             return refuse_line(str(wrong))
-        variables = {**(here.rooms.variables if here else {}), **_admin_key(settings, place.port)}
+        told = here.rooms.variables if here else {}
+        variables = {**told, **kept, **_admin_key(settings, place.port)}
         listening = config.listening_on(place.host, place.port)
         supervisor.go(listening, APPLICATION, dashboard=args.dashboard, variables=variables)
         watcher = Watcher(supervisor, place.at, args.config, place.log, say)
@@ -187,6 +190,29 @@ def _admin_key(settings: "Settings", port: int) -> dict[str, str]:
     except OSError as unwritable:
         say(f"the admin key is not kept for `antiphon status`: {unwritable}", quiet=True)
     return {KEY_VARIABLE: key}
+
+
+def keep_conversations(settings: "Settings", folder: Path, ends: ExitStack) -> Mapping[str, str]:
+    """See to a place for them, and say where it is. Returns what the application must be told of it; a server of our
+    own comes up meanwhile."""
+    from cluster.registry import shown_url
+    from serve_app.local_registry import LocalRegistry, find_program
+    from serve_app.supervisor import free_ports
+
+    options = settings.registry
+    if not options.keep:
+        say("conversations are not kept: each ends with the process that hosts it", quiet=True)
+    elif options.url is not None:
+        say(f"conversations are kept in {shown_url(options.url)}, {options.ttl_s:g} s at most", quiet=True)
+    elif (program := find_program()) is None:
+        say("conversations are kept in the process that hosts them: REDIS_URL names a better place", quiet=True)
+    else:
+        [port] = free_ports(1)
+        local = ends.enter_context(LocalRegistry(program, folder, port, say))
+        where = f"a server of our own on port {local.port}"
+        say(f"conversations are kept in memory, by {where}, {options.ttl_s:g} s at most", quiet=True)
+        return local.variables
+    return {}
 
 
 def _pull(settings: "Settings") -> None:

@@ -1,6 +1,7 @@
 """The items of a conversation, in order, cut back to what the caller really heard."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from deployments.contracts import Message
@@ -73,8 +74,9 @@ def _first_words(text: str, fraction: float) -> str:
 class History:
     """The conversation so far, bounded. Wrong ids raise BadRequest; the message names them."""
 
-    def __init__(self, limit_tokens: int) -> None:
-        self.items: list[Item] = []
+    def __init__(self, limit_tokens: int, items: Iterable[Item] = ()) -> None:
+        """`items`: what was said before this call."""
+        self.items: list[Item] = list(items)
         self._spoken: dict[str, list[Spoken]] = {}
         self._limit_tokens = limit_tokens
         self._first: Item | None = None  # the oldest item still in the prompt

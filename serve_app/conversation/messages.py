@@ -309,6 +309,13 @@ class CallEnded:
     reason: Ending
 
 
+@dataclass(frozen=True, slots=True)
+class GoingAway:
+    """This server takes no new calls. Those that last longer than `within_s` are cut then."""
+
+    within_s: float
+
+
 Event = (
     Configured
     | SpeechStarted
@@ -333,4 +340,5 @@ Event = (
     | StateChanged
     | TurnTimed
     | CallEnded
+    | GoingAway
 )

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from serve_app.readiness import Readiness
 from serve_app.rooms.choices import Choices, Known, choose
 from serve_app.rooms.roll import Ended, Stay
 from serve_app.rooms.server import Badge, ServerGone
+from serve_app.sessions import KeptSession, Sessions
 from serve_app.transports.livekit_audio import Metronome
 from serve_app.transports.livekit_joining import RoomLost, Ticket
 from serve_app.transports.livekit_line import RoomLine
@@ -45,6 +46,7 @@ class Reserved:
     badge: Badge
     task: asyncio.Task[None] | None = None
     room: LiveKitRoom | None = None
+    session: KeptSession | None = None
     dismissed: bool = False
     """Somebody wants this agent gone: whoever is in the room now gets no other one."""
 
@@ -61,15 +63,19 @@ class RoomAgents:
         livekit: LiveKitOptions,
         metronome: Metronome,
         hang_up: Callable[[str, str], Awaitable[None]],
+        sessions: Sessions | None = None,
     ) -> None:
         self.stays: dict[str, Stay] = {}
         self.on_ended: list[Callable[[Ended], object]] = []
+        self.on_seated: Callable[[], None] = lambda: None
+        """A stay's caller has come: who it is now stands in it."""
         self._host = host
         self._readiness = readiness
         self._call = call
         self._livekit = livekit
         self._metronome = metronome
         self._hang_up = hang_up
+        self._sessions = sessions or Sessions()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def reserve(self, room: str, metadata: str = "", caller: str | None = None) -> Reserved | None:
@@ -129,6 +135,8 @@ class RoomAgents:
             joined.exception()  # not everybody who begins a stay waits for it
             if reserved.dismissed and reserved.room is not None:
                 answered = reserved.room.line.seat.sid
+            if reserved.session is not None:
+                reserved.session.close(over=reserved.dismissed)
             for tell in self.on_ended:
                 tell(Ended(reserved.stay, answered))
             self.cancel(reserved)
@@ -150,7 +158,7 @@ class RoomAgents:
 
     async def _answer(self, reserved: Reserved, room: LiveKitRoom) -> str | None:
         """The call. Returns the caller's sid if they may still be there and get no other agent."""
-        hosted, metadata = reserved.hosted, reserved.stay.metadata
+        metadata = reserved.stay.metadata
         await self._readiness.known()
         await room.show_listening()
         try:
@@ -170,9 +178,22 @@ class RoomAgents:
         room.choose = lambda attributes: self._choices(metadata, attributes, defaults).settings
         if choices.loopback:
             await _echo(room)
-        elif await self._host.run(hosted, room, PacedOutbox(room), choices.settings):
+        else:
+            await self._converse(reserved, room, choices.settings)
+        return None if room.caller_left or room.line.lost or reserved.hosted.going else room.line.seat.sid
+
+    async def _converse(self, reserved: Reserved, room: LiveKitRoom, settings: CallSettings) -> None:
+        """The conversation begins, or goes on where another replica's agent left it."""
+        hosted, identity = reserved.hosted, room.line.seat.identity or ""
+        reserved.stay = self.stays[reserved.stay.room] = replace(reserved.stay, caller=identity)
+        self.on_seated()
+        reserved.session = session = await self._sessions.of_room(reserved.stay.room, identity)
+        if session.past is not None:
+            log.info("the conversation goes on: %d items of it are known", len(session.past.items))
+        ended = await self._host.run(hosted, room, PacedOutbox(room), settings, session)
+        session.close(over=ended is not None or not (hosted.cut or room.line.deserted))
+        if ended is not None:
             await self._send_off(reserved.stay.room, room)
-        return None if room.caller_left or room.line.lost else room.line.seat.sid
 
     async def _send_off(self, name: str, room: LiveKitRoom) -> None:
         """The agent has ended the call."""

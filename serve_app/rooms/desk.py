@@ -16,6 +16,7 @@ from serve_app.rooms.door import TokenDoor
 from serve_app.rooms.roll import Ended, FallSilent, Order, Report, Stay
 from serve_app.rooms.server import LiveKitServer
 from serve_app.rooms.worker import Worker
+from serve_app.sessions import Sessions
 from serve_app.settings import Settings
 from serve_app.transports.livekit_audio import Metronome
 from serve_app.transports.livekit_joining import Ticket
@@ -27,13 +28,21 @@ log = logging.getLogger("antiphon.rooms")
 class RoomDesk:
     """Worker, agents, token door and the line to the keeper."""
 
-    def __init__(self, settings: Settings, host: CallHost, readiness: Readiness, keeper: Remote) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        host: CallHost,
+        readiness: Readiness,
+        keeper: Remote,
+        sessions: Sessions | None = None,
+    ) -> None:
+        """Without `sessions` no conversation is kept."""
         self._replica = own_id()
         self._host = host
         self._server = LiveKitServer(settings.livekit)
         self._metronome = Metronome()
         self._agents = RoomAgents(
-            host, readiness, settings.call, settings.livekit, self._metronome, self._server.remove
+            host, readiness, settings.call, settings.livekit, self._metronome, self._server.remove, sessions
         )
         self._attendance = Attendance(keeper, self._report, self._obey)
         self._worker = Worker(self._server, self._agents, settings.livekit.agent_name, self._places)
@@ -41,6 +50,7 @@ class RoomDesk:
             self._replica, self._server, self._worker, self._agents, self._attendance, settings.livekit
         )
         self._agents.on_ended.append(self._tell_ended)
+        self._agents.on_seated = self._attendance.changed
         host.on_change += [self._worker.changed, self._attendance.changed]
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -103,10 +113,12 @@ class RoomDesk:
         await self._server.close()
 
 
-async def open_desk(settings: Settings, host: CallHost, readiness: Readiness, keeper: Remote) -> RoomDesk:
+async def open_desk(
+    settings: Settings, host: CallHost, readiness: Readiness, keeper: Remote, sessions: Sessions
+) -> RoomDesk:
     """Load what the first call would otherwise wait for: the native library takes a tenth of a second."""
     speaker = Speaker()
     await speaker.close()
-    desk = RoomDesk(settings, host, readiness, keeper)
+    desk = RoomDesk(settings, host, readiness, keeper, sessions)
     desk.start()
     return desk

@@ -45,6 +45,8 @@ class RoomLine:
         self.teller: Teller | None = None
         self.lost = False
         """The connection broke for good, though nobody wanted it: whoever is in the room needs another agent."""
+        self.deserted = False
+        """The agent is not in the room any more, and the room goes on: another one has its caller, or will have."""
         self._ticket = ticket
         self._metronome = metronome
         self._clean_audio = clean_audio
@@ -140,6 +142,7 @@ class RoomLine:
     async def _make_way(self) -> None:
         if await self._colleagues.makes_way():
             log.info("the room's own agent is back")
+            self.deserted = True
             self._tell().ended()
 
     def _joined(self, participant: rtc.RemoteParticipant) -> None:
@@ -198,6 +201,7 @@ class RoomLine:
 
     def _disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
         self.lost = self.lost or reason not in _SENT_AWAY
+        self.deserted = self.deserted or self.lost or reason == rtc.DisconnectReason.PARTICIPANT_REMOVED
         self._tell().ended()
 
     def _chat(self, reader: rtc.TextStreamReader, identity: str) -> None:

@@ -19,8 +19,8 @@ from serve_app.transports.realtime_items import item_begun, item_wire, part_wire
 from serve_app.transports.realtime_parse import Wire
 from serve_app.transports.realtime_session import Session
 
-TIMELINE, STATE = "timeline.v1", "state.v1"
-EXTENSIONS = frozenset({TIMELINE, STATE})
+TIMELINE, STATE, GOING_AWAY = "timeline.v1", "state.v1", "going_away.v1"
+EXTENSIONS = frozenset({TIMELINE, STATE, GOING_AWAY})
 """Our own events, sent only to those who asked for them by name when they connected."""
 
 _AnswerEvent = m.AnswerStarted | m.AnswerFinished | m.AnswerText | m.ToolArguments
@@ -73,6 +73,9 @@ class Renderer:
             case m.StateChanged(state):
                 if STATE in self._extensions:
                     yield {"type": f"antiphon.{STATE}", "state": state}
+            case m.GoingAway(within_s):
+                if GOING_AWAY in self._extensions:
+                    yield {"type": f"antiphon.{GOING_AWAY}", "within_s": within_s}
             case m.Problem():
                 yield error_wire(event.message, event.code, event.field, event.ref, ours=event.ours)
             case m.TranscribedSoFar():

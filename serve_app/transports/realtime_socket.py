@@ -9,6 +9,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -36,6 +37,12 @@ CLOSE_CODES = {
 }
 """By the reason given to `close`. RFC 6455 section 7.4 and the IANA registry: normal closure, going away, internal
 error, try again later. Any other reason is 1000."""
+
+
+LAST_WORDS_S = 0.5
+"""A client that has closed its socket has said so by then."""
+HANGING_UP = (1000, 1001, 1005)
+"""Close codes of a client that wants no more: done, the page was left, and none given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +87,9 @@ class RealtimeSocket:
         voices: Sequence[str],
         limits: RealtimeLimits,
         extensions: frozenset[str],
+        lost_session: str | None = None,
     ) -> None:
+        """`lost_session`: the one that the client wanted to go on with, and that there is not."""
         self._websocket = websocket
         self._limits = limits
         self._session = Session.begin(defaults, session_id=session_id, model=model, voices=voices)
@@ -88,7 +97,9 @@ class RealtimeSocket:
         self._renderer = Renderer(self._session, extensions)
         self._input = InputStream(self._session.input_format)
         self._player = Player()
+        self._broke = False
         self._unknown = sorted(extensions - EXTENSIONS)
+        self._lost_session = lost_session
         self._sending = asyncio.Lock()
         self._receiving: asyncio.Timeout | None = None
         self._gone = False
@@ -120,6 +131,9 @@ class RealtimeSocket:
                 {"type": "conversation.created", "conversation": conversation},
             ]
         )
+        if self._lost_session is not None:
+            message = "There is no such session any more; this one is new."
+            await self._send([error_wire(message, "unknown_session", "session", None)])
         known = ", ".join(sorted(EXTENSIONS))
         for name in self._unknown:
             message = f"Unknown event '{name}'; known are {known}."
@@ -132,12 +146,16 @@ class RealtimeSocket:
         try:
             async with asyncio.timeout(None) as self._receiving:
                 message = await self._websocket.receive()
-        except (TimeoutError, WebSocketDisconnect, RuntimeError):  # closed by us; by them; before we asked
+        except TimeoutError:  # closed by us
+            return None
+        except (WebSocketDisconnect, RuntimeError):  # closed by them; before we asked
+            self._broke = self._broke or not self._gone
             return None
         finally:
             self._receiving = None
         if message["type"] != "websocket.receive":
             self._gone = True
+            self._broke = message.get("code") not in HANGING_UP
             return None
         text: str | None = message.get("text")
         return text if text is not None else bytes(message.get("bytes") or b"")
@@ -216,6 +234,17 @@ class RealtimeSocket:
         except (TimeoutError, RuntimeError, WebSocketDisconnect):
             log.debug("the client was gone before it could be told why")
 
+    async def hung_up(self) -> bool:
+        """Did the client, or did we, close the socket as one does? Else its connection broke, and it may come back. To
+        be asked when the call is over."""
+        if self._broke:  # found out by sending: what the client said last may not have been read
+            with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
+                async with asyncio.timeout(LAST_WORDS_S):
+                    while (message := await self._websocket.receive())["type"] == "websocket.receive":
+                        pass
+                self._broke = message.get("code") not in HANGING_UP
+        return not self._broke
+
     def _leave(self) -> None:
         """Nothing is sent any more, and `inputs` ends, even while it waits."""
         self._gone = True
@@ -236,5 +265,6 @@ class RealtimeSocket:
             async with asyncio.timeout(self._limits.send_timeout_s):
                 await self._websocket.send_text(text)
         except (TimeoutError, WebSocketDisconnect, RuntimeError) as error:
+            self._broke = True
             self._leave()
             raise CallerGone("The caller has left, or takes nothing any more.") from error

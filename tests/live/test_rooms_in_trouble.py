@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from deployments.llm.synthetic_answers import counted
 from loadtest.room_caller import RoomCaller
 from loadtest.room_ticket import Keys, request_ticket
 from loadtest.wire import Busy, CallFailed
@@ -110,20 +113,27 @@ async def _one_turn(system: System, text: str) -> str:
         return (await type_to(caller, text)).text
 
 
-async def test_a_killed_host_is_replaced_in_its_rooms(small: System, record_property: Any) -> None:
+async def test_a_conversation_goes_on_where_a_killed_host_left_it(small: System, record_property: Any) -> None:
+    """The answer that it died in is given again, and what was said before is known."""
+    assert "conversations are kept in memory, by a server of our own" in small.said()
     room = a_room()
     async with with_ticket(await ticket_of(small, room=room), replacement_s=PATIENCE_S) as caller:
         assert (await type_to(caller, "hello")).text == "You said: hello."
+        await caller.type("count to ten")
+        await caller.first_sound(PATIENCE_S)
         first, track = caller.call_id, caller.line.track
         assert first is not None
         os.kill(host_of(small, first), signal.SIGKILL)
         killed_s = time.monotonic()
+        caller.exchange.begin(caller.now())
         await asyncio.wait_for(
             caller.until(lambda: caller.call_id not in (None, first) and caller.line.track is not track), PATIENCE_S
         )
         record_property("replaced_after_ms", round((time.monotonic() - killed_s) * 1000))
-        await asyncio.wait_for(caller.until(lambda: is_ready(caller)), PATIENCE_S)
-        assert (await type_to(caller, "who is there")).text == "You said: who is there."
+        await caller.first_sound(PATIENCE_S)
+        record_property("answered_after_ms", round((time.monotonic() - killed_s) * 1000))
+        assert (await caller.answer(PATIENCE_S)).text == counted(10)
+        assert (await type_to(caller, "what did I say first")).text == "First you said: hello."
 
         async def alone() -> bool:
             return len(await agents_in(small, room)) == 1
@@ -132,16 +142,78 @@ async def test_a_killed_host_is_replaced_in_its_rooms(small: System, record_prop
     await nobody_is_left(small)
 
 
-def is_ready(caller: RoomCaller) -> bool:
-    return caller.line.agent is not None and caller.line.agent.attributes.get("lk.agent.state") == "listening"
-
-
 def host_of(system: System, call: str) -> int:
     """The process that hosts this call, by what it logged."""
-    log = (system.output.parent / "log").read_text(encoding="utf-8", errors="replace")
-    found = re.search(rf"ingress pid=(\d+)\).*{call}", log)
+    found = re.search(rf"ingress pid=(\d+)\).*{call}", log_of(system))
     assert found is not None, f"nobody logged {call}"
     return int(found.group(1))
+
+
+def log_of(system: System) -> str:
+    return (system.output.parent / "log").read_text(encoding="utf-8", errors="replace")
+
+
+async def test_a_client_whose_host_is_killed_comes_back_to_its_session(small: System) -> None:
+    before = log_of(small).count("a call begins")
+    async with connect(address(small)) as socket:
+        session = (await heard(socket, "session.created"))["session"]["id"]
+        assert await asks(socket, "hello") == "You said: hello."
+
+        async def logged() -> bool:
+            return log_of(small).count("a call begins") > before
+
+        await until(logged, "a call that is logged")
+        host = re.findall(r"ingress pid=(\d+)\).*a call begins", log_of(small))[-1]
+        os.kill(int(host), signal.SIGKILL)
+        with pytest.raises(ConnectionClosed):
+            await heard(socket, "nothing")
+    socket, created = await back(small, session)
+    async with socket:
+        assert created["session"]["id"] == session
+        assert await asks(socket, "what did I say first") == "First you said: hello."
+        await order(socket, "count to 200", ["audio"])
+        await heard(socket, "response.output_audio.delta")
+    await nobody_is_left(small)
+    socket, created = await back(small, session)  # it was closed as one does, and is no more
+    async with socket:
+        assert created["session"]["id"] != session
+        assert (await heard(socket, "error"))["error"]["code"] == "unknown_session"
+
+
+def address(system: System, query: str = "") -> str:
+    return f"{system.url.replace('http', 'ws')}/v1/realtime{query}"
+
+
+async def back(system: System, session: str) -> tuple[ClientConnection, dict[str, Any]]:
+    """As soon as somebody answers."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            socket = await connect(address(system, f"?session={session}"))
+            return socket, await heard(socket, "session.created")
+        except (ConnectionClosed, InvalidHandshake, OSError):
+            assert time.monotonic() < deadline, "nobody answered"
+            await asyncio.sleep(0.2)
+
+
+async def heard(socket: ClientConnection, kind: str) -> dict[str, Any]:
+    """The next event of this type."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            event: dict[str, Any] = json.loads(await socket.recv())
+            if event["type"] == kind:
+                return event
+
+
+async def order(socket: ClientConnection, text: str, modalities: list[str]) -> None:
+    item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+    await socket.send(json.dumps({"type": "conversation.item.create", "item": item}))
+    await socket.send(json.dumps({"type": "response.create", "response": {"output_modalities": modalities}}))
+
+
+async def asks(socket: ClientConnection, text: str) -> str:
+    await order(socket, text, ["text"])
+    return str((await heard(socket, "response.output_text.done"))["text"])
 
 
 async def test_calls_survive_a_restart_of_the_livekit_server(small: System, server: LocalLiveKit) -> None:
