@@ -5,6 +5,7 @@ import importlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, TypeVar
 
 from cluster.own_replica import own_id
@@ -12,10 +13,13 @@ from deployments.contracts import Capabilities, ModelFiles
 from deployments.errors import AntiphonError, BadModel, BadRequest, ModelFailed
 from deployments.logs import configure_logs
 from deployments.options import LogOptions, ModelOptions
+from deployments.queue import DeviceQueue
+from deployments.queue_metrics import metering
 from deployments.residency_book import State
 from deployments.residency_status import ModelStatus
 from deployments.status import Managed, Order, ReplicaStatus, own_place
 from deployments.store import ModelSpec, Store, StoreOptions
+from deployments.urgency import Urgency, current_urgency
 
 E = TypeVar("E")  # the kind's engine
 T = TypeVar("T")
@@ -48,7 +52,22 @@ class ModelDeployment(Generic[E]):
         started = time.monotonic()
         self.options = options
         self.engine: E = self._load(options, model, store)
+        self.queue = self._new_queue(options)
         log.info("%s is resident after %.1f s", options.model, time.monotonic() - started)
+
+    @staticmethod
+    def _new_queue(options: ModelOptions) -> DeviceQueue:
+        return DeviceQueue(
+            options.model, options.places, options.max_waiting, options.deadline_s, metering(options.model)
+        )
+
+    def place(self, urgency: Urgency | None, lane: str | None = None) -> AbstractAsyncContextManager[None]:
+        """`DeviceQueue.place`. `urgency` None: that of whoever asks in this process."""
+        return self.queue.place(urgency or current_urgency(), lane)
+
+    async def promote(self, call: str) -> int:
+        """Somebody waits for what this call has asked for on speculation. How many requests were waiting."""
+        return self.queue.promote(call)
 
     @classmethod
     def _load(cls, options: Any, model: ModelSpec | None, store: StoreOptions) -> E:

@@ -30,11 +30,23 @@ class ModelOptions(Options):
         "`ray start --labels`. A value may be in(a,b) or !a.",
     )
     max_streams: int = Field(
-        16, ge=1, le=4096, description="Requests a replica works on at once; more wait in the caller's queue."
+        16, ge=1, le=4096, description="Requests a replica works on at once, if its engine can do as many."
+    )
+    max_waiting: int = Field(
+        64,
+        ge=1,
+        le=4096,
+        description="Requests that wait in a replica besides, the most urgent first; of more the least urgent is "
+        "refused.",
     )
     deadline_s: float = Field(
         60.0, gt=0, description="The longest that one request may take; then it is dropped, whoever still waits."
     )
+
+    @property
+    def places(self) -> int:
+        """Requests that the engine works on at once; each kind knows what bounds it besides."""
+        return self.max_streams
 
 
 class Timing(Options):

@@ -103,7 +103,7 @@ def _deployment(each: Served) -> Deployment:
     return serve.deployment(
         name=each.name,
         num_replicas=options.replicas,
-        max_ongoing_requests=options.max_streams,
+        max_ongoing_requests=options.max_streams + options.max_waiting,  # its own queue knows what is urgent
         max_queued_requests=4 * options.max_streams,  # more would wait longer than a caller does
         ray_actor_options=_place(options),
     )(DEPLOYMENTS[each.kind])

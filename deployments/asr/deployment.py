@@ -7,6 +7,7 @@ from deployments.asr.options import AsrOptions
 from deployments.base import ModelDeployment
 from deployments.contracts import Asr, Engine, Pcm, Transcript
 from deployments.guard import answering, check_speech
+from deployments.urgency import Urgency
 
 
 class AsrEngine(Asr, Engine, Protocol):
@@ -23,13 +24,19 @@ class AsrDeployment(ModelDeployment[AsrEngine]):
     options: AsrOptions
 
     async def transcribe(
-        self, audio: Pcm, *, language: str | None = None, hint: str = "", hasty: bool = False
+        self,
+        audio: Pcm,
+        *,
+        language: str | None = None,
+        hint: str = "",
+        hasty: bool = False,
+        urgency: Urgency | None = None,
     ) -> Transcript:
         """`audio`: int16[n] at 16 kHz, at most `longest_s`. `hint`: text that came before, to help with names.
 
-        Raises BadRequest for audio of another kind or a language that the model does not know, ModelFailed when the
-        model breaks or takes longer than `deadline_s`.
+        Raises BadRequest for audio of another kind or a language that the model does not know, AtCapacity as
+        `DeviceQueue.place` does, ModelFailed when the model breaks or takes longer than `deadline_s`.
         """
         check_speech(audio, self.options.longest_s)
-        async with answering(self.options.model, self.options.deadline_s):
+        async with self.place(urgency), answering(self.options.model, self.options.deadline_s):
             return await self.engine.transcribe(audio, language=language, hint=hint, hasty=hasty)

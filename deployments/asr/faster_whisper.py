@@ -33,7 +33,7 @@ class FasterWhisper:
     """One Whisper model and the threads that run it.
 
     A cancelled request returns at once; the C++ call that it was in (less than 100 ms) ends by itself, and nothing
-    follows. Requests wait for a thread in order; how many may wait, the deployment's `max_streams` says.
+    follows. There are as many threads as the deployment lets requests in, so that none waits here.
     """
 
     def __init__(self, decoder: WhisperDecoder, options: AsrOptions) -> None:

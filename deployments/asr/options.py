@@ -62,3 +62,8 @@ class AsrOptions(ModelOptions):
         300.0, gt=0, le=3600, description="The longest audio that is accepted, in seconds; longer is refused."
     )
     timing: Timing = Field(Timing(), description="How long the synthetic engine takes; an item is one second of audio.")
+
+    @property
+    def places(self) -> int:
+        """Requests that the engine works on at once."""
+        return min(self.max_streams, self.timing.concurrency if self.engine == "synthetic" else self.workers)

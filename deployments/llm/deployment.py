@@ -8,6 +8,7 @@ from deployments.contracts import Engine, Llm, LlmItem, Message, Tool
 from deployments.guard import answering
 from deployments.llm.checks import check_request
 from deployments.llm.options import LlmOptions
+from deployments.urgency import Urgency
 
 
 class LlmEngine(Llm, Engine, Protocol):
@@ -32,8 +33,10 @@ class LlmDeployment(ModelDeployment[LlmEngine]):
         temperature: float,
         tools: Sequence[Tool] = (),
         tool_choice: str = "auto",
+        urgency: Urgency | None = None,
     ) -> AsyncGenerator[LlmItem, None]:
-        """As `contracts.Llm.generate`. Raises `BadRequest` for what can never be answered, else `ModelFailed`.
+        """As `contracts.Llm.generate`. Raises `BadRequest` for what can never be answered, `AtCapacity` as
+        `DeviceQueue.place` does, else `ModelFailed`.
 
         When the last message is the assistant's, its text is gone on with.
         """
@@ -46,24 +49,30 @@ class LlmDeployment(ModelDeployment[LlmEngine]):
             tool_choice=tool_choice,
             room_tokens=self.options.slot_tokens,
         )
-        stream = self.within_deadline(
-            self.engine.generate(
-                messages,
-                session_id=session_id,
-                max_tokens=min(max_tokens, self.options.max_tokens),
-                temperature=temperature,
-                tools=tools,
-                tool_choice=tool_choice,
+        async with self.place(urgency, lane=session_id):
+            stream = self.within_deadline(
+                self.engine.generate(
+                    messages,
+                    session_id=session_id,
+                    max_tokens=min(max_tokens, self.options.max_tokens),
+                    temperature=temperature,
+                    tools=tools,
+                    tool_choice=tool_choice,
+                )
             )
-        )
-        try:
-            async for item in stream:
-                yield item
-        finally:
-            await stream.aclose()
+            try:
+                async for item in stream:
+                    yield item
+            finally:
+                await stream.aclose()
 
     async def sentence_end(
-        self, messages: Sequence[Message], *, session_id: str, tools: Sequence[Tool] = ()
+        self,
+        messages: Sequence[Message],
+        *,
+        session_id: str,
+        tools: Sequence[Tool] = (),
+        urgency: Urgency | None = None,
     ) -> float | None:
         """As `contracts.Llm.sentence_end`. Raises as `generate` does."""
         check_request(
@@ -75,5 +84,6 @@ class LlmDeployment(ModelDeployment[LlmEngine]):
             tool_choice="auto",
             room_tokens=self.options.slot_tokens,
         )
-        async with answering(self.options.model, self.options.deadline_s):
+        place = self.place(urgency, lane=session_id)
+        async with place, answering(self.options.model, self.options.deadline_s):
             return await self.engine.sentence_end(messages, session_id=session_id, tools=tools)

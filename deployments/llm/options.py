@@ -68,6 +68,11 @@ class LlmOptions(ModelOptions):
         description="How long the synthetic engine takes; an item is a word.",
     )
 
+    @property
+    def places(self) -> int:
+        """Requests that the engine works on at once."""
+        return min(self.max_streams, self.timing.concurrency if self.engine == "synthetic" else self.slots)
+
     @model_validator(mode="after")
     def _every_slot_can_hold_a_conversation(self) -> "LlmOptions":
         if self.slot_tokens < 128:

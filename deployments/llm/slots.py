@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 class Slots:
     """n places for prompts. A session comes back to its own; a new one takes the place unused for longest.
 
-    A place serves one request at a time; later ones wait for it in order (their number is bounded by the
-    replica's `max_streams`). Belongs to one event loop.
+    A place serves one request at a time. The deployment lets in no more requests than there are places, and of a
+    session one at a time, so that one is free for each; whoever comes past it waits in order. Belongs to one event
+    loop.
     """
 
     def __init__(self, count: int) -> None:

@@ -13,6 +13,7 @@ from deployments.status import Order
 from deployments.store import ModelSpec, Store, StoreOptions
 from deployments.tts.options import TtsOptions
 from deployments.tts.voices import TtsEngine, VoiceModels
+from deployments.urgency import Urgency
 
 __all__ = ["TtsDeployment", "TtsEngine", "check"]
 
@@ -70,14 +71,15 @@ class TtsDeployment(ModelDeployment[TtsEngine]):
         return self._voices.routing_stats()
 
     async def speak(
-        self, text: str, *, voice: str | None = None, speed: float = 1.0
+        self, text: str, *, voice: str | None = None, speed: float = 1.0, urgency: Urgency | None = None
     ) -> AsyncGenerator[AudioChunk, None]:
         """`contracts.Tts.speak`. Text with nothing to say in it yields nothing.
 
-        Raises as `check` does, and as `Residency.use` where the voice's model is not in memory.
+        Raises as `check` does, as `Residency.use` where the voice's model is not in memory, and as
+        `DeviceQueue.place`.
         """
         known = check(text, voice, speed, self.options, self._voices.names)
-        async with self._voices.use(known) as engine:
+        async with self._voices.use(known) as engine, self.place(urgency):
             chunks = self.within_deadline(engine.speak(text, voice=known, speed=speed))
             try:
                 async for chunk in chunks:

@@ -40,7 +40,7 @@ class TtsOptions(ModelOptions):
         2,
         ge=1,
         le=64,
-        description="Pieces of speech that a model makes at once; those of more streams wait in order of arrival.",
+        description="Phrases that a replica makes into sound at once; more wait, the most urgent first.",
     )
     lead_ms: float = Field(
         5.0, ge=0, le=500, description="Silence left before a phrase; the 30-70 ms that models make are cut to this."
@@ -54,6 +54,11 @@ class TtsOptions(ModelOptions):
     timing: Timing = Field(
         default_factory=Timing, description="Of the synthetic engine. An item is one second of audio."
     )
+
+    @property
+    def places(self) -> int:
+        """Requests that the engine works on at once."""
+        return min(self.max_streams, self.timing.concurrency if self.engine == "synthetic" else self.concurrency)
 
     @model_validator(mode="after")
     def _have_room(self) -> "TtsOptions":

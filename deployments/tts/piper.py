@@ -37,7 +37,7 @@ class PiperTts:
         self._voice = voice
         self._options = options
         self._speakers = _speakers(model_id, voice.config)
-        self._workers = ThreadPoolExecutor(options.concurrency, "piper")  # its queue holds `max_streams` pieces at most
+        self._workers = ThreadPoolExecutor(options.concurrency, "piper")  # the deployment lets as many streams in
 
     @classmethod
     def load(cls, files: ModelFiles | None, options: TtsOptions) -> "PiperTts":

@@ -7,6 +7,7 @@ from deployments.base import ModelDeployment
 from deployments.contracts import Engine, Pcm, TurnDetector
 from deployments.guard import answering, check_speech
 from deployments.turn.options import TurnOptions
+from deployments.urgency import Urgency
 
 LONGEST_S = 300.0
 """Only the last 8 s are looked at; more than this is a mistake of the caller's."""
@@ -25,12 +26,12 @@ class TurnDeployment(ModelDeployment[TurnEngine]):
     }
     options: TurnOptions
 
-    async def end_of_turn(self, audio: Pcm) -> float:
+    async def end_of_turn(self, audio: Pcm, *, urgency: Urgency | None = None) -> float:
         """`audio`: int16[n] at 16 kHz; of more than 8 s, only the last 8 are looked at. Returns a probability.
 
-        Raises BadRequest for audio of another kind, ModelFailed when the model breaks or takes longer than
-        `deadline_s`.
+        Raises BadRequest for audio of another kind, AtCapacity as `DeviceQueue.place` does, ModelFailed when the
+        model breaks or takes longer than `deadline_s`.
         """
         check_speech(audio, LONGEST_S)
-        async with answering(self.options.model, self.options.deadline_s):
+        async with self.place(urgency), answering(self.options.model, self.options.deadline_s):
             return await self.engine.end_of_turn(audio)

@@ -15,7 +15,7 @@ class TurnOptions(ModelOptions):
         description="`smart_turn`: Smart Turn 3 by ONNX Runtime. `synthetic`: reads tones, needs no model.",
     )
     threads: int = Field(1, ge=1, le=64, description="Threads of one judgement; more take cores from ASR and LLM.")
-    workers: int = Field(1, ge=1, le=64, description="Judgements at once; more wait, and the newest matters most.")
+    workers: int = Field(1, ge=1, le=64, description="Judgements at once; more wait, the most urgent first.")
     niceness: int = Field(
         5,
         ge=0,
@@ -23,3 +23,8 @@ class TurnOptions(ModelOptions):
         description="How far its threads stand back for others on a busy Linux machine: the transcript is more urgent.",
     )
     timing: Timing = Field(Timing(), description="How long the synthetic engine takes; an answer is one item.")
+
+    @property
+    def places(self) -> int:
+        """Requests that the engine works on at once."""
+        return min(self.max_streams, self.timing.concurrency if self.engine == "synthetic" else self.workers)

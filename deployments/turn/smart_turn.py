@@ -27,8 +27,8 @@ _FRAMES = _SAMPLES // _HOP
 class SmartTurn:
     """One ONNX session and the threads that run it.
 
-    A cancelled judgement returns at once; if it was running (less than 100 ms), the C++ call ends by itself. Judgements
-    wait for a thread in order; how many may wait, the deployment's `max_streams` says.
+    A cancelled judgement returns at once; if it was running (less than 100 ms), the C++ call ends by itself. There are
+    as many threads as the deployment lets judgements in, so that none waits here.
     """
 
     def __init__(self, session: onnxruntime.InferenceSession, options: TurnOptions) -> None:
