@@ -8,17 +8,20 @@ from deployments.contracts import Asr, AudioChunk, Capabilities, Pcm, Transcript
 from deployments.store import Kind
 from serve_app.choosing import Offer, Wishes, pick
 from serve_app.conversation.items import CallSettings
-from serve_app.models import Models
+from serve_app.models import Models, Promote
 
 
 class Directory:
     """One for all calls of a process."""
 
-    def __init__(self, models: Mapping[str, Any], kinds: Mapping[str, Kind]) -> None:
+    def __init__(
+        self, models: Mapping[str, Any], kinds: Mapping[str, Kind], promote: Promote = lambda kind, call: None
+    ) -> None:
         """`models`: by the names of their deployments, each of the contract of its kind; the default ones first, and
-        at least one of each."""
+        at least one of each. `promote`: see `Models`."""
         self.kinds = dict(kinds)
         self._models = dict(models)
+        self._promote = promote
         self._default = {kind: name for name, kind in reversed(self.kinds.items())}
         self._known: dict[str, Capabilities] = {}
         self._voices: dict[str, str] = {}
@@ -71,7 +74,8 @@ class Directory:
         """Those that answer a call with these settings. Raises BadRequest as `choosing.pick` does."""
         picked = {kind: offer.name for kind, offer in pick(self.offers(), wishes_of(settings)).items()}
         name = self._default | picked
-        return Models(AsrByLanguage(self, name["asr"]), self._models[name["llm"]], self.tts, self._models[name["turn"]])
+        asr, llm, turn = AsrByLanguage(self, name["asr"]), self._models[name["llm"]], self._models[name["turn"]]
+        return Models(asr, llm, self.tts, turn, self._promote)
 
     def tts_of(self, voice: str | None) -> Tts:
         """Who speaks with this voice. One that nobody knows is the default model's to refuse."""

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -17,9 +19,12 @@ from deployments.contracts import (
     Usage,
 )
 from deployments.errors import AntiphonError, ModelFailed
+from deployments.store import Kind
+from deployments.urgency import Priority, urgent
 from serve_app.conversation.items import Modality
 from serve_app.conversation.phrases import Phrase, SpokenPhrases
 from serve_app.conversation.timeline import Moment
+from serve_app.flow import Brake, Flow
 from serve_app.models import Models
 from serve_app.options import CallOptions
 
@@ -50,6 +55,7 @@ class SpokenPhrase:
 
     phrase: Phrase
     chunks: "asyncio.Queue[AudioChunk | None]" = field(default_factory=asyncio.Queue)
+    made_samples: int = 0
 
 
 Part = SpokenPhrase | TextDelta | ToolCall | Finished
@@ -75,13 +81,16 @@ async def timely(stream: AsyncGenerator[T, None], what: str, first_s: float, nex
 
 @dataclass(slots=True)
 class Begun:
-    """What of an answer is written. A delta is taken for a token, which most are."""
+    """What of an answer is written. A delta is taken for a token, which most are. `parts` are on their way."""
 
     text: str = ""
     deltas: int = 0
     told: int = 0
     """Deltas of a request that was broken off, which the next one counts among its prompt."""
     phrases: SpokenPhrases = field(default_factory=SpokenPhrases)
+    parts: deque[Part] = field(default_factory=deque)
+    ending: bool = False
+    """Its text is complete: calls of tools follow, or nothing."""
 
     def push(self, text: str) -> list[Phrase]:
         self.text += text
@@ -100,22 +109,37 @@ class Begun:
 class Draft:
     """Writes and voices one answer into `parts`, at most `phrases_ahead` phrases ahead of whoever takes them.
 
-    The last part is `Finished`. `stamp` is told each moment when it comes.
+    The last part is `Finished`. `stamp` is told each moment when it comes. It is speculation until it is `wanted`;
+    while the call's `flow` is paused nothing is made in advance.
     """
 
-    def __init__(self, models: Models, options: CallOptions, stamp: Callable[[Moment], None]) -> None:
+    def __init__(
+        self, models: Models, options: CallOptions, stamp: Callable[[Moment], None], flow: Flow | None = None
+    ) -> None:
         self.parts: asyncio.Queue[Part] = asyncio.Queue(options.phrases_ahead)
         self._to_voice: asyncio.Queue[SpokenPhrase | None] = asyncio.Queue(options.phrases_ahead + 1)
         self._first_sound = asyncio.Event()
         self._models = models
         self._options = options
         self._stamp = stamp
+        self._flow = flow or Flow()
+        self._brake = Brake(self._flow)
+        self._wanted = False
+        self._asked: set[tuple[Kind, str]] = set()
+        """Kinds of models, and for which call: requests of which nothing has come yet."""
+
+    def want(self) -> None:
+        """Somebody waits for it now."""
+        self._wanted = True
+        for kind, call in self._asked:
+            self._models.promote(kind, call)
 
     async def run(self, brief: Brief) -> None:
         """Write until the LLM has finished and everything has its sound."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._write(brief))
-            group.create_task(self._voice(brief))
+        with self._flow.watched(self._brake.check):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._write(brief))
+                group.create_task(self._voice(brief))
 
     async def _write(self, brief: Brief) -> None:
         """Raises ModelFailed when the stream ends without having finished."""
@@ -123,23 +147,31 @@ class Draft:
         begun, alone = Begun(), self._yields(brief)
         if not alone:
             await self.judge(brief)
-        whole = await self._write_on(brief, begun, until_first=alone)
+        whole = await self._write_unpaused(brief, begun, until_first=alone)
         if alone:
             await self.judge(brief)
         if not whole:
             await self._first_sound.wait()
-            await self._write_on(brief, begun, until_first=False)
+            await self._write_unpaused(brief, begun, until_first=False)
+
+    async def _write_unpaused(self, brief: Brief, begun: Begun, *, until_first: bool) -> bool:
+        return await self._brake.drive(
+            lambda: self._write_on(brief, begun, until_first=until_first), worth=lambda: not begun.ending
+        )
 
     async def judge(self, brief: Brief) -> None:
         """Is the caller's sentence over? Asked after the first phrase where that is written alone: it is heard sooner
         so, and the LLM, which has read all but a word of the question, says so before the silence is long enough."""
         if brief.on_sentence_end is None:
             return
+        limit_s = self._options.deadlines.end_of_turn_s
         try:
-            async with asyncio.timeout(self._options.deadlines.end_of_turn_s):
-                brief.on_sentence_end(
-                    await self._models.llm.sentence_end(brief.messages, session_id=brief.session_id, tools=brief.tools)
-                )
+            with urgent(Priority.FIRST_PHRASE, limit_s, brief.session_id):
+                async with asyncio.timeout(limit_s):
+                    likely = await self._models.llm.sentence_end(
+                        brief.messages, session_id=brief.session_id, tools=brief.tools
+                    )
+            brief.on_sentence_end(likely)
         except (AntiphonError, TimeoutError) as failed:
             log.warning("the LLM gave no opinion on the turn's end: %s", failed)
 
@@ -147,34 +179,70 @@ class Draft:
         """Stop writing while the first phrase is made into sound? Calls of tools must be read in one go."""
         return self._options.first_phrase_alone and brief.output == "audio" and not brief.tools
 
-    async def _write_on(self, brief: Brief, begun: "Begun", *, until_first: bool) -> bool:
+    async def _write_on(self, brief: Brief, begun: Begun, *, until_first: bool) -> bool:
         """Go on with the answer. False: only its first phrase is written, and there may be more."""
+        await self._deliver(begun)  # what was on its way when it was broken off
         limits = self._options.deadlines
-        items = timely(self._generate(brief, begun), "the LLM", limits.first_token_s, limits.next_token_s)
-        try:
-            async for item in items:
-                self._stamp("llm_first_token")
-                if isinstance(item, TextDelta) and brief.output == "audio":
-                    phrases = begun.push(item.text)
-                    await self._add(phrases)
+        begun.told = begun.deltas
+        with self._asking("llm", brief, limits.first_token_s, first=not begun.deltas):
+            items = timely(self._generate(brief, begun), "the LLM", limits.first_token_s, limits.next_token_s)
+            try:
+                async for item in items:
+                    self._has_begun("llm", brief)
+                    self._stamp("llm_first_token")
+                    phrases = self._take(item, brief, begun)
+                    await self._deliver(begun)
+                    if isinstance(item, Finished):
+                        return True
                     if phrases and until_first and begun.deltas < brief.max_tokens:
-                        begun.told = begun.deltas
                         return False
-                    continue
-                if not isinstance(item, TextDelta):
-                    await self._add(begun.phrases.flush())
-                if isinstance(item, Finished):
-                    self._stamp("llm_finished")
-                    await self._to_voice.put(None)
-                    item = begun.together(item)
-                await self.parts.put(item)
-                if isinstance(item, Finished):
-                    return True
-            raise ModelFailed("the LLM's answer broke off")
-        finally:
-            await items.aclose()
+                raise ModelFailed("the LLM's answer broke off")
+            finally:
+                await items.aclose()
 
-    def _generate(self, brief: Brief, begun: "Begun") -> AsyncGenerator[LlmItem, None]:
+    def _take(self, item: LlmItem, brief: Brief, begun: Begun) -> bool:
+        """What the LLM says becomes parts. Were there phrases among them?"""
+        spoken = brief.output == "audio"
+        phrases: list[Phrase] = []
+        if isinstance(item, TextDelta) and spoken:
+            phrases = begun.push(item.text)
+        elif not isinstance(item, TextDelta):
+            begun.ending = True
+            phrases = begun.phrases.flush()
+        begun.parts.extend(map(SpokenPhrase, phrases))
+        if isinstance(item, Finished):
+            self._stamp("llm_finished")
+            begun.parts.append(begun.together(item))
+        elif isinstance(item, ToolCall) or not spoken:
+            begun.parts.append(item)
+        return bool(phrases)
+
+    async def _deliver(self, begun: Begun) -> None:
+        """May be broken off wherever it waits, but for the end."""
+        while begun.parts:
+            part = begun.parts[0]
+            if isinstance(part, Finished):
+                await self._to_voice.put(None)
+            await self.parts.put(part)
+            begun.parts.popleft()
+            if isinstance(part, SpokenPhrase):
+                self._to_voice.put_nowait(part)  # there is room: what is not voiced yet is in `parts`, or taken last
+
+    @contextmanager
+    def _asking(self, kind: Kind, brief: Brief, wait_s: float, *, first: bool) -> Iterator[None]:
+        """What is asked of a model in the block, and how urgent it is."""
+        audible = Priority.FIRST_PHRASE if first else Priority.LATER_PHRASE
+        self._asked.add((kind, brief.session_id))
+        try:
+            with urgent(audible if self._wanted else Priority.SPECULATION, wait_s, brief.session_id):
+                yield
+        finally:
+            self._has_begun(kind, brief)
+
+    def _has_begun(self, kind: Kind, brief: Brief) -> None:
+        self._asked.discard((kind, brief.session_id))
+
+    def _generate(self, brief: Brief, begun: Begun) -> AsyncGenerator[LlmItem, None]:
         """The rest of an answer that has begun."""
         return self._models.llm.generate(
             [*brief.messages, Message("assistant", begun.text)] if begun.text else brief.messages,
@@ -184,12 +252,6 @@ class Draft:
             tools=brief.tools,
             tool_choice=brief.tool_choice,
         )
-
-    async def _add(self, phrases: list[Phrase]) -> None:
-        for phrase in phrases:
-            part = SpokenPhrase(phrase)
-            await self.parts.put(part)
-            await self._to_voice.put(part)
 
     async def _voice(self, brief: Brief) -> None:
         spoke = False
@@ -204,13 +266,24 @@ class Draft:
 
     async def _speak(self, part: SpokenPhrase, brief: Brief) -> None:
         self._stamp("tts_started")
-        limits = self._options.deadlines
-        sound = self._models.tts.speak(part.phrase.spoken, voice=brief.voice, speed=brief.speed)
-        chunks = timely(sound, "the TTS", limits.first_audio_s, limits.next_audio_s)
-        try:
-            async for chunk in chunks:
-                self._stamp("tts_first_audio")
-                part.chunks.put_nowait(chunk)
-                self._first_sound.set()
-        finally:
-            await chunks.aclose()
+        await self._brake.drive(lambda: self._speak_on(part, brief))
+
+    async def _speak_on(self, part: SpokenPhrase, brief: Brief) -> None:
+        """What of the phrase is not made yet: it is spoken again, without the samples that are there."""
+        limits, again = self._options.deadlines, part.made_samples
+        with self._asking("tts", brief, limits.first_audio_s, first=part.phrase.first):
+            sound = self._models.tts.speak(part.phrase.spoken, voice=brief.voice, speed=brief.speed)
+            chunks = timely(sound, "the TTS", limits.first_audio_s, limits.next_audio_s)
+            try:
+                async for chunk in chunks:
+                    self._has_begun("tts", brief)
+                    self._stamp("tts_first_audio")
+                    new = replace(chunk, pcm=chunk.pcm[again:])
+                    again = max(0, again - len(chunk.pcm))
+                    if len(new.pcm):
+                        part.chunks.put_nowait(new)
+                        part.made_samples += len(new.pcm)
+                        self._first_sound.set()
+                        self._brake.arm()
+            finally:
+                await chunks.aclose()

@@ -10,6 +10,7 @@ import numpy as np
 
 from deployments.audio import resample
 from deployments.contracts import SPEECH_RATE_HZ, Pcm
+from deployments.urgency import Priority, urgent
 from serve_app.caller_turn import CallerTurn
 from serve_app.conversation.barge_in import Intrusion, Verdict, judge_for
 from serve_app.conversation.echo import DELAY_MS, HEARD_MS, likeness
@@ -102,10 +103,12 @@ class Hold:
         call = self._call
         audio = call.ear.memory.between(self.turn.first_sample, end)
         try:
-            async with asyncio.timeout(call.stage.options.deadlines.barge_in_words_s):
-                transcript = await call.stage.models.asr.transcribe(
-                    audio, language=call.settings.language, hint=call.settings.hint, hasty=True
-                )
+            limit_s = call.stage.options.deadlines.barge_in_words_s
+            with urgent(Priority.FIRST_PHRASE, limit_s, call.stage.session_id):
+                async with asyncio.timeout(limit_s):
+                    transcript = await call.stage.models.asr.transcribe(
+                        audio, language=call.settings.language, hint=call.settings.hint, hasty=True
+                    )
             self._words, self._read_samples = transcript.text.strip(), voiced_samples
         except Exception as failed:  # whatever it is: the call can do without these words
             log.warning("the words over the agent's voice are not known, the voice decides: %s", failed)

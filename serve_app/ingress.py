@@ -31,6 +31,7 @@ from serve_app.conversation.vad_batch import BatchedVoiceActivity
 from serve_app.directory import Directory
 from serve_app.host import CallHost
 from serve_app.outbox import Outbox
+from serve_app.promotion import Promoter
 from serve_app.readiness import Readiness
 from serve_app.remotes import Remote, RemoteAsr, RemoteLlm, RemoteTts, RemoteTurn
 from serve_app.rooms.desk import RoomDesk, open_desk
@@ -96,7 +97,8 @@ class Ingress:
         weights = Store(settings.store).fetch(vad_model) if vad_model else None
         vad = BatchedVoiceActivity(load_vad(settings.vad, weights))
         reached = {name: REMOTES[kind](handle) for name, (kind, handle) in handles.items()}
-        self._directory = Directory(reached, {name: kind for name, (kind, _) in handles.items()})
+        kinds = {name: kind for name, (kind, _) in handles.items()}
+        self._directory = Directory(reached, kinds, Promoter(handles).promote)
         self._readiness = Readiness(reached, self._directory, settings.call)
         self._telemetry = Telemetry(Metrics(INSTRUMENTS), open_traces("antiphon", os.environ))
         common = Common(self._telemetry)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from deployments.contracts import SPEECH_RATE_HZ, Pcm
 from deployments.errors import AntiphonError
+from deployments.urgency import Priority, urgent
 from serve_app.caller_turn import CallerTurn
 from serve_app.conversation.barge_in import Verdict
 from serve_app.conversation.items import ServerVad
@@ -179,8 +180,10 @@ class Listener:
         call, end = self._call, self._ear.hearing.next_sample
         audio = self._ear.memory.between(max(turn.first_sample, end - TURN_MODEL_SAMPLES), end)
         try:
-            async with asyncio.timeout(call.stage.options.deadlines.end_of_turn_s):
-                judge.probability = await call.stage.models.turn.end_of_turn(audio)
+            limit_s = call.stage.options.deadlines.end_of_turn_s
+            with urgent(Priority.FIRST_PHRASE, limit_s, call.stage.session_id):
+                async with asyncio.timeout(limit_s):
+                    judge.probability = await call.stage.models.turn.end_of_turn(audio)
         except (AntiphonError, TimeoutError) as failed:
             log.warning("the turn model gave no opinion, the silence decides: %s", failed)
             return

@@ -11,6 +11,7 @@ from serve_app.conversation.echo import PlayedMemory
 from serve_app.conversation.items import MessageItem
 from serve_app.conversation.messages import Event, Pauser
 from serve_app.conversation.timeline import now_s
+from serve_app.flow import Flow
 from serve_app.transports.base import Transport
 
 EVENT_LIMIT = 2_000
@@ -39,10 +40,9 @@ class Outbox:
         self._sounds = 0
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
-        self._playing = asyncio.Event()
+        self.flow = Flow()
         self._pausers: set[Pauser] = set()
         self._room.set()
-        self._playing.set()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -54,8 +54,8 @@ class Outbox:
 
     async def play(self, pcm: Pcm, item: MessageItem, on_sent: Callable[[], None] | None = None) -> None:
         """Send this sound, at the transport's rate; waits while paused, and while enough is on its way."""
-        while not (self._room.is_set() and self._playing.is_set()):
-            await self._playing.wait()
+        while self.flow.paused or not self._room.is_set():
+            await self.flow.flows()
             await self._room.wait()
         self._sounds += 1
         if self._sounds >= AUDIO_LIMIT:
@@ -65,12 +65,12 @@ class Outbox:
     def pause(self, by: Pauser = "voice") -> None:
         """No more sound is sent until whoever paused resumes."""
         self._pausers.add(by)
-        self._playing.clear()
+        self.flow.pause()
 
     def resume(self, by: Pauser = "voice") -> None:
         self._pausers.discard(by)
         if not self._pausers:
-            self._playing.set()
+            self.flow.resume()
 
     @property
     def paused(self) -> bool:

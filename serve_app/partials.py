@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from deployments.contracts import Message, Pcm
 from deployments.errors import AntiphonError
+from deployments.urgency import Priority, urgent
 from serve_app.caller_turn import CallerTurn, Listened, Partial
 from serve_app.conversation.listening import samples
 from serve_app.conversation.messages import TranscribedSoFar
@@ -31,6 +32,8 @@ HURRY_MS, HURRIED_MS = 1000, 96
 until there are any. What has no words for longer is noise, which is to cost no more than speech."""
 PREFILL_WORDS = 2
 """New words that are worth a request to the LLM."""
+READ_WITHIN_S = 1.0
+"""Later they are read with the words that came since."""
 
 
 class Partials:
@@ -88,9 +91,10 @@ class Partials:
         call = self._call
         prompt = [*call.stage.history.prompt(call.settings.instructions), Message("user", text)]
         try:
-            await call.stage.models.llm.sentence_end(
-                prompt, session_id=call.stage.session_id, tools=call.settings.tools
-            )
+            with urgent(Priority.SPECULATION, READ_WITHIN_S, call.stage.session_id):
+                await call.stage.models.llm.sentence_end(
+                    prompt, session_id=call.stage.session_id, tools=call.settings.tools
+                )
         except AntiphonError as failed:
             log.warning("the caller's first words were not read in advance: %s", failed)
         finally:

@@ -9,6 +9,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.contracts import AudioChunk, LlmItem, Message, Pcm, Tool, Transcript
 from deployments.errors import AntiphonError, AtCapacity, ModelFailed
+from deployments.urgency import current_urgency
 
 T = TypeVar("T")
 
@@ -63,7 +64,9 @@ class RemoteAsr(Remote):
     async def transcribe(
         self, audio: Pcm, *, language: str | None = None, hint: str = "", hasty: bool = False
     ) -> Transcript:
-        transcript: Transcript = await self.ask("transcribe", audio, language=language, hint=hint, hasty=hasty)
+        transcript: Transcript = await self.ask(
+            "transcribe", audio, language=language, hint=hint, hasty=hasty, urgency=current_urgency()
+        )
         return transcript
 
 
@@ -86,21 +89,24 @@ class RemoteLlm(Remote):
             temperature=temperature,
             tools=tools,
             tool_choice=tool_choice,
+            urgency=current_urgency(),
         )
 
     async def sentence_end(
         self, messages: Sequence[Message], *, session_id: str, tools: Sequence[Tool] = ()
     ) -> float | None:
-        probability: float | None = await self.ask("sentence_end", messages, session_id=session_id, tools=tools)
+        probability: float | None = await self.ask(
+            "sentence_end", messages, session_id=session_id, tools=tools, urgency=current_urgency()
+        )
         return probability
 
 
 class RemoteTts(Remote):
     def speak(self, text: str, *, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[AudioChunk, None]:
-        return self.stream("speak", text, voice=voice, speed=speed)
+        return self.stream("speak", text, voice=voice, speed=speed, urgency=current_urgency())
 
 
 class RemoteTurn(Remote):
     async def end_of_turn(self, audio: Pcm) -> float:
-        probability: float = await self.ask("end_of_turn", audio)
+        probability: float = await self.ask("end_of_turn", audio, urgency=current_urgency())
         return probability

@@ -13,7 +13,9 @@ from serve_app.conversation.phrases import Phrase
 from serve_app.conversation.timeline import Moment, Timeline
 from serve_app.draft import Brief, Draft, Part, SpokenPhrase
 from serve_app.filler import Filler
+from serve_app.models import Models
 from serve_app.mouth import Mouth
+from serve_app.options import CallOptions
 from serve_app.stage import Stage
 from serve_app.told_answer import ToldAnswer
 from serve_app.written import Written
@@ -73,6 +75,7 @@ class Reply:
         """Its writing began before anybody knew that it would be wanted."""
         self._released = asyncio.Event()
         self._may_write = asyncio.Event()
+        self._draft: Draft | None = None
         self._told = ToldAnswer(stage, answer)
         self._mouth = Mouth(stage, settings.speed, self._heard_first, lambda: on_audible(self))
         self._filler = Filler(stage, self._told, self._mouth, self._kept, may_fill)
@@ -86,6 +89,8 @@ class Reply:
         """Let it be heard."""
         self._released.set()
         self._may_write.set()
+        if self._draft is not None:
+            self._draft.want()
         if self._asked:
             self._told.begin()
 
@@ -120,7 +125,7 @@ class Reply:
         elif prompt is None:
             await self._say_nothing()
         else:
-            draft = Draft(self._stage.models, self._stage.options, self._stamp)
+            draft = self._new_draft(self._stage.models, self._stage.options, self._stamp)
             await self._hold_back(draft, prompt)
             await self._perform(draft, prompt, fill=True)
 
@@ -143,8 +148,14 @@ class Reply:
             if stage.held_back:
                 await self._released.wait()
             options = stage.options.model_copy(update={"first_phrase_alone": False})
-            draft = Draft(replace(stage.models, llm=Written(script.text)), options, self._stamp_voice)
+            draft = self._new_draft(replace(stage.models, llm=Written(script.text)), options, self._stamp_voice)
             await self._perform(draft, (), fill=False)
+
+    def _new_draft(self, models: Models, options: CallOptions, stamp: Callable[[Moment], None]) -> Draft:
+        self._draft = Draft(models, options, stamp, self._stage.outbox.flow)
+        if self._released.is_set():
+            self._draft.want()
+        return self._draft
 
     async def _perform(self, draft: Draft, messages: Sequence[Message], *, fill: bool) -> None:
         async with asyncio.TaskGroup() as group:

@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from deployments.contracts import AudioChunk, Tts
 from deployments.errors import AntiphonError, BadRequest
+from deployments.urgency import Priority, urgent
 from serve_app.options import CallOptions
 
 log = logging.getLogger("antiphon.call")
@@ -62,14 +63,15 @@ class Stock:
 
     async def _made(self, key: Key) -> tuple[AudioChunk, ...]:
         text, voice, speed = key
-        stream = self._tts.speak(text, voice=voice, speed=speed)
-        try:
-            return tuple([chunk async for chunk in stream])
-        except BadRequest as wrong:  # it would be wrong again
-            log.warning("the TTS refuses a fixed sentence: %s", wrong)
-            return ()
-        finally:
-            await stream.aclose()
+        with urgent(Priority.HOUSEKEEPING, self._limit_s):
+            stream = self._tts.speak(text, voice=voice, speed=speed)
+            try:
+                return tuple([chunk async for chunk in stream])
+            except BadRequest as wrong:  # it would be wrong again
+                log.warning("the TTS refuses a fixed sentence: %s", wrong)
+                return ()
+            finally:
+                await stream.aclose()
 
     def _keep(self, key: Key, sound: tuple[AudioChunk, ...]) -> None:
         self._kept[key] = sound

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from deployments.contracts import SPEECH_RATE_HZ, Message, Pcm, Transcript
 from deployments.errors import AntiphonError, ModelFailed
+from deployments.urgency import Priority, urgent
 from serve_app.caller_turn import CallerTurn, Listened, Partial
 from serve_app.conversation.history import messages
 from serve_app.conversation.items import AnswerOptions, Item, MessageItem
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("antiphon.call")
 
+PARTIAL_WITHIN_S = 1.0
+"""Words of somebody who speaks on that were not begun by then are asked for again, with what was said since."""
 SILENCE_PROMPT = "The caller has been silent for a while. Ask in one short sentence whether they are still there."
 
 
@@ -28,15 +31,19 @@ def ask_for_words(call: "Call", turn: CallerTurn, audio: Pcm) -> None:
 
 def adopt_words(call: "Call", turn: CallerTurn, partial: Partial, audio: Pcm) -> None:
     """Nothing was said since this partial transcript was begun: it is the transcript of the turn so far."""
+    if not partial.task.done():
+        call.stage.models.promote("asr", call.stage.session_id)
     turn.transcript = call.spawn(_adopt(call, turn, partial, audio))
 
 
 async def understand(call: "Call", audio: Pcm, *, hasty: bool = False) -> Listened:
     """The words in it, or why there are none."""
-    settings = call.settings
+    settings, limit_s = call.settings, call.stage.options.deadlines.transcript_s
+    urgency = (Priority.PARTIAL, PARTIAL_WITHIN_S) if hasty else (Priority.FIRST_PHRASE, limit_s)
+    transcribing = call.stage.common.back_off.transcribing(len(audio) / SPEECH_RATE_HZ)
     try:
-        async with asyncio.timeout(call.stage.options.deadlines.transcript_s):
-            with call.stage.common.back_off.transcribing(len(audio) / SPEECH_RATE_HZ):
+        async with asyncio.timeout(limit_s):
+            with urgent(*urgency, call.stage.session_id), transcribing:
                 return await call.stage.models.asr.transcribe(
                     audio, language=settings.language, hint=settings.hint, hasty=hasty
                 )
@@ -90,6 +97,12 @@ async def tell_words(call: "Call", turn: CallerTurn) -> None:
 
 async def read_history(call: "Call") -> None:
     """Let the LLM read what stands before whatever comes next, while nobody waits: the next answer begins sooner."""
+    limit_s = call.stage.options.deadlines.first_token_s
+    with urgent(Priority.SPECULATION, limit_s, call.stage.session_id):
+        await _read(call, limit_s)
+
+
+async def _read(call: "Call", limit_s: float) -> None:
     stream = call.stage.models.llm.generate(
         call.stage.history.prompt(call.settings.instructions),
         session_id=call.stage.session_id,
@@ -99,7 +112,7 @@ async def read_history(call: "Call") -> None:
         tool_choice=call.settings.tool_choice,
     )
     try:
-        async with asyncio.timeout(call.stage.options.deadlines.first_token_s):
+        async with asyncio.timeout(limit_s):
             async for _ in stream:
                 pass
     except (AntiphonError, TimeoutError) as failed:

@@ -12,7 +12,7 @@ import numpy as np
 
 from deployments.asr.options import AsrOptions
 from deployments.asr.synthetic import SyntheticAsr
-from deployments.contracts import AudioChunk, Llm, LlmItem, Message, Pcm, Tool
+from deployments.contracts import AudioChunk, Llm, LlmItem, Message, Pcm, Tool, Tts
 from deployments.llm.options import LlmOptions
 from deployments.llm.synthetic import SyntheticLlm
 from deployments.options import Timing
@@ -21,6 +21,7 @@ from deployments.tts.options import TtsOptions
 from deployments.tts.synthetic import SyntheticTts
 from deployments.turn.options import TurnOptions
 from deployments.turn.synthetic import SyntheticTurn
+from deployments.urgency import Urgency, current_urgency
 from deployments.vad.energy import EnergyVad
 from deployments.vad.options import VadOptions
 from serve_app.call import Call
@@ -185,12 +186,14 @@ class Recording:
     """An LLM and a TTS that note what they are asked, and whether each stream of theirs was closed."""
 
     llm: Llm
-    tts: SyntheticTts
+    tts: Tts
     prompts: list[Sequence[Message]] = field(default_factory=list)
     continued: list[Sequence[Message]] = field(default_factory=list)
     """Of answers that were broken off after their first phrase, and gone on with."""
     judged: list[str] = field(default_factory=list)
     open_streams: int = 0
+    urgencies: list[tuple[str, Urgency]] = field(default_factory=list)
+    """How urgent each request was said to be, and the method that it was for."""
 
     async def generate(
         self,
@@ -202,6 +205,7 @@ class Recording:
         tools: Sequence[Tool] = (),
         tool_choice: str = "auto",
     ) -> AsyncGenerator[LlmItem, None]:
+        self.urgencies.append(("prefill" if max_tokens == 0 else "generate", current_urgency()))
         (self.prompts if messages[-1].role != "assistant" else self.continued).append(messages)
         self.open_streams += 1
         try:
@@ -220,12 +224,14 @@ class Recording:
     async def sentence_end(
         self, messages: Sequence[Message], *, session_id: str, tools: Sequence[Tool] = ()
     ) -> float | None:
+        self.urgencies.append(("sentence_end", current_urgency()))
         self.judged.append(messages[-1].text)
         return await self.llm.sentence_end(messages, session_id=session_id, tools=tools)
 
     async def speak(
         self, text: str, *, voice: str | None = None, speed: float = 1.0
     ) -> AsyncGenerator[AudioChunk, None]:
+        self.urgencies.append(("speak", current_urgency()))
         self.open_streams += 1
         try:
             async for chunk in self.tts.speak(text, voice=voice, speed=speed):
@@ -279,6 +285,9 @@ async def calling(
     options: CallOptions | None = None,
     llm: Llm | None = None,
     asr: Any = None,
+    turn_detector: Any = None,
+    tts: Tts | None = None,
+    promote: Callable[[str, str], None] = lambda kind, call: None,
     speed: float = 20.0,
     paced: bool = False,
     name: str = "call_rig",
@@ -291,12 +300,12 @@ async def calling(
     settings, options = settings or CallSettings("Be brief."), options or CallOptions(prefill=False)
     if record_dir is not None:
         options = options.model_copy(update={"record_dir": str(record_dir)})
-    models = Recording(llm or synthetic_llm(), synthetic_tts())
+    models = Recording(llm or synthetic_llm(), tts or synthetic_tts())
     line = PacedLine(speed) if paced else TestLine(speed)
     stock = Stock(models, options)
     await stock.make()
     stage = Stage(
-        models=Models(asr or synthetic_asr(), models, models, synthetic_turn()),
+        models=Models(asr or synthetic_asr(), models, models, turn_detector or synthetic_turn(), promote),
         options=options,
         transport=line,
         outbox=PacedOutbox(line) if isinstance(line, PacedLine) else Outbox(line),

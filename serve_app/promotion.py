@@ -1,0 +1,40 @@
+"""What was asked on speculation is wanted now: the replicas that it waits in are told."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from ray.serve.handle import DeploymentHandle
+
+from deployments.store import Kind
+
+log = logging.getLogger("antiphon.call")
+
+LIMIT_S = 1.0
+"""A replica that has not heard of it by then has begun, or age has made the request as urgent."""
+
+
+class Promoter:
+    """Of one process. Nobody waits for what it sends. All replicas are told, for nobody here knows in which one a
+    request waits; it is sent only for one of which nothing has come yet."""
+
+    def __init__(self, handles: Mapping[str, tuple[Kind, DeploymentHandle[Any]]]) -> None:
+        """By the names of their deployments."""
+        self._handles = handles
+        self._telling: set[asyncio.Task[None]] = set()
+
+    def promote(self, kind: Kind, call: str) -> None:
+        """The requests of `call` that wait for a model of this kind."""
+        for name, (its_kind, handle) in self._handles.items():
+            if its_kind == kind:
+                task = asyncio.create_task(_tell(name, handle, call))
+                self._telling.add(task)
+                task.add_done_callback(self._telling.discard)
+
+
+async def _tell(name: str, handle: DeploymentHandle[Any], call: str) -> None:
+    try:
+        await handle.broadcast("promote", call).results_async(timeout_s=LIMIT_S, return_exceptions=True)
+    except Exception as failed:  # whatever it is, the request only waits a little longer
+        log.warning("%s could not be told that a request has become urgent: %s", name, failed)
