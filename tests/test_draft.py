@@ -3,12 +3,16 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from deployments.contracts import Finished, Llm, LlmItem, Message, TextDelta, Tool, ToolCall, Usage
 from deployments.errors import ModelFailed
+from deployments.options import Timing
+from deployments.urgency import Priority
 from serve_app.conversation.items import Modality
 from serve_app.draft import Brief, Draft, Part, SpokenPhrase, timely
+from serve_app.flow import Flow
 from serve_app.models import Models
 from serve_app.options import CallOptions, Deadlines
 from tests.call_kit import PATIENCE_S, Recording, synthetic_asr, synthetic_llm, synthetic_tts, synthetic_turn
@@ -21,11 +25,19 @@ def brief(text: str, output: Modality = "audio") -> Brief:
 class Making:
     """A draft and what came of it."""
 
-    def __init__(self, llm: Llm | None = None, options: CallOptions | None = None) -> None:
+    def __init__(
+        self,
+        llm: Llm | None = None,
+        options: CallOptions | None = None,
+        *,
+        flow: Flow | None = None,
+        promoted: list[tuple[str, str]] | None = None,
+    ) -> None:
         self.models = Recording(llm or synthetic_llm(), synthetic_tts())
         self.moments: list[str] = []
-        models = Models(synthetic_asr(), self.models, self.models, synthetic_turn())
-        self.draft = Draft(models, options or CallOptions(), self.moments.append)
+        tell = (promoted if promoted is not None else []).append
+        models = Models(synthetic_asr(), self.models, self.models, synthetic_turn(), lambda *what: tell(what))
+        self.draft = Draft(models, options or CallOptions(), self.moments.append, flow)
         self.parts: list[Part] = []
 
     async def take(self) -> None:
@@ -184,3 +196,90 @@ async def test_a_stream_that_nobody_reads_to_its_end_is_closed() -> None:
     assert await anext(items) == 0
     await items.aclose()
     assert closed
+
+
+# --- pauses and urgency
+
+
+def whole(parts: list[Part]) -> tuple[str, list[bytes]]:
+    """Text and sound of an answer that is complete."""
+    spoken = [part for part in parts if isinstance(part, SpokenPhrase)]
+    sound = [[chunk.pcm for chunk in iter(part.chunks.get_nowait, None)] for part in spoken]
+    return "".join(part.phrase.text for part in spoken), [np.concatenate(pcm).tobytes() for pcm in sound if pcm]
+
+
+async def paused_again_and_again(making: Making, flow: Flow, done: asyncio.Event) -> int:
+    """How often it was. While it is, no stream of the answer is open once there is something to hear."""
+    pauses, next_s = 0, 0.03
+    while not done.is_set():
+        await asyncio.sleep(next_s)
+        next_s *= 1.2  # a phrase is made between two of them at last, on any machine
+        flow.pause()
+        await asyncio.sleep(0.01)
+        if "tts_first_audio" in making.moments and "llm_finished" not in making.moments:
+            assert making.models.open_streams == 0
+            pauses += 1
+        flow.resume()
+    return pauses
+
+
+@pytest.mark.parametrize("tools", [(), (Tool("get_time", "", {}),)])
+async def test_an_answer_that_is_paused_again_and_again_is_the_same_in_the_end(tools: tuple[Tool, ...]) -> None:
+    asked = replace(brief("count to 40"), tools=tools)
+    undisturbed = Making()
+    expected = await undisturbed.all(asked)
+    flow, done = Flow(), asyncio.Event()
+    making = Making(synthetic_llm(Timing(first_item_ms=5, items_per_s=100)), flow=flow)
+    making.models.tts = synthetic_tts(Timing(first_item_ms=5, items_per_s=60))
+    async with asyncio.TaskGroup() as group:
+        pausing = group.create_task(paused_again_and_again(making, flow, done))
+        parts = await making.all(asked)
+        done.set()
+    assert pausing.result() > 2
+    assert whole(parts) == whole(expected)
+    assert isinstance(parts[-1], Finished)
+    assert isinstance(expected[-1], Finished)
+    assert parts[-1].reason == expected[-1].reason
+    assert parts[-1].usage.generated_tokens == expected[-1].usage.generated_tokens
+
+
+async def test_a_call_of_a_tool_is_made_once_whatever_pauses() -> None:
+    flow = Flow()
+    call, end = ToolCall("call_1", "look", "{}"), Finished("tool_calls", Usage())
+    making = Making(Scripted(TextDelta("Let me see."), 0.1, call, 0.1, end), flow=flow)
+
+    async def pause() -> None:
+        while call not in making.parts:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        flow.pause()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(pause())
+        parts = await making.all(replace(brief("x"), tools=(Tool("look", "", {}),)))
+    assert [part for part in parts if isinstance(part, ToolCall)] == [call]
+    assert flow.paused
+
+
+async def test_an_answer_that_nobody_waits_for_is_speculation_until_somebody_does() -> None:
+    promoted: list[tuple[str, str]] = []
+    making = Making(synthetic_llm(Timing(first_item_ms=30, items_per_s=10_000)), promoted=promoted)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(making.all(brief("count to 20")))
+        while not making.models.prompts:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        making.draft.want()
+    assert promoted == [("llm", "session")]
+    (_, first), *rest = making.models.urgencies
+    assert first.priority is Priority.SPECULATION
+    assert [urgency.priority for _, urgency in rest if urgency.priority is Priority.SPECULATION] == []
+    assert [u.priority for kind, u in rest if kind == "speak"][:2] == [Priority.FIRST_PHRASE, Priority.LATER_PHRASE]
+    assert [u.priority for kind, u in rest if kind == "generate"] == [Priority.LATER_PHRASE]
+    assert all(urgency.wait_s and urgency.call == "session" for _, urgency in making.models.urgencies)
+
+
+async def test_what_has_begun_needs_no_promotion() -> None:
+    promoted: list[tuple[str, str]] = []
+    making = Making(promoted=promoted)
+    await making.all(brief("hello"))
+    making.draft.want()
+    assert promoted == []
