@@ -152,6 +152,8 @@ async def test_a_paused_answer_costs_nothing_and_goes_on_to_its_end() -> None:
         requests = len(rig.models.urgencies)
         await asyncio.sleep(0.2)
         assert rig.call.state is State.HELD
+        assert rig.call.reply is not None
+        assert "llm_finished" not in rig.call.reply.timeline.stamps
         assert (rig.models.open_streams, len(rig.models.urgencies)) == (0, requests)
         rig.line.give(silence(600))
         await rig.line.wait(m.TurnTimed)
