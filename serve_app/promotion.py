@@ -1,4 +1,9 @@
-"""What was asked on speculation is wanted now: the replicas that it waits in are told."""
+"""What was asked on speculation is wanted now: the replicas that it waits in are told.
+
+Otherwise whoever was early would wait behind all who ask only now: in a simulation of a model that is busy four fifths
+of the time, one answer in ten began four times as late. To let speculation wait as if it were wanted would need no
+telling, but later phrases would then wait twice as long, behind answers that nobody will hear.
+"""
 
 import asyncio
 import logging
@@ -12,7 +17,7 @@ from deployments.store import Kind
 log = logging.getLogger("antiphon.call")
 
 LIMIT_S = 1.0
-"""A replica that has not heard of it by then has begun, or age has made the request as urgent."""
+"""Later it is of no use: the request has begun, or the replica has other troubles."""
 
 
 class Promoter:
