@@ -31,7 +31,7 @@ from serve_app.conversation.items import CallSettings, MessageItem
 from serve_app.conversation.turns import State
 from serve_app.conversation.vad_batch import BatchedVoiceActivity
 from serve_app.ear import Ear
-from serve_app.models import Models
+from serve_app.models import Models, Promote
 from serve_app.options import CallOptions
 from serve_app.outbox import Outbox
 from serve_app.paced_outbox import PacedOutbox
@@ -287,7 +287,7 @@ async def calling(
     asr: Any = None,
     turn_detector: Any = None,
     tts: Tts | None = None,
-    promote: Callable[[str, str], None] = lambda kind, call: None,
+    promote: Promote = lambda kind, call: None,
     speed: float = 20.0,
     paced: bool = False,
     name: str = "call_rig",
