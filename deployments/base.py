@@ -83,7 +83,8 @@ class ModelDeployment(Generic[E]):
 
     async def status(self) -> ReplicaStatus:
         """Who this replica is, where it runs, and what it has in memory."""
-        return ReplicaStatus(own_id(), own_place(), await self.capabilities(), self.models(), self.known_models())
+        capabilities, queue = await self.capabilities(), self.queue.figures()
+        return ReplicaStatus(own_id(), own_place(), capabilities, self.models(), self.known_models(), queue)
 
     def known_models(self) -> tuple[str, ...]:
         """All that this deployment can have in memory."""

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 from bisect import insort
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -25,6 +25,17 @@ Fate = Literal["started", "expired", "dropped", "refused"]
 
 Observer = Callable[[Priority, Fate, float], None]
 """Told the fate of each request, and the seconds that it waited."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFigures:
+    """Of one replica, since its start. By priority: the requests by their fate, and how long those that were started
+    have waited in all. Priorities that nothing had are left out."""
+
+    running: int
+    waiting: int
+    requests: Mapping[str, Mapping[str, int]]
+    waited_s: Mapping[str, float]
 
 
 @dataclass(slots=True, eq=False)
@@ -77,6 +88,13 @@ class DeviceQueue:
     def count(self, fate: Fate) -> int:
         """Requests of every priority that met this fate."""
         return sum(number for (_, met), number in self.fates.items() if met == fate)
+
+    def figures(self) -> QueueFigures:
+        requests: dict[str, dict[str, int]] = {}
+        for (priority, fate), number in sorted(self.fates.items()):
+            requests.setdefault(priority.name.lower(), {})[fate] = number
+        waited_s = {priority.name.lower(): round(waited_s, 3) for priority, waited_s in self.waited_s.items()}
+        return QueueFigures(self._running, len(self._waiting), requests, {name: waited_s[name] for name in requests})
 
     @asynccontextmanager
     async def place(self, urgency: Urgency, lane: str | None = None) -> AsyncIterator[None]:

@@ -8,6 +8,7 @@ import ray
 
 from deployments.contracts import Capabilities
 from deployments.errors import AntiphonError
+from deployments.queue import QueueFigures
 from deployments.residency_status import ModelStatus
 
 Order = Literal["load", "unload", "pin", "unpin", "replace"]
@@ -25,13 +26,14 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class ReplicaStatus:
     """`replica`: its id in the cluster. `models`: those in memory, on their way, or that failed; `known`: ids of all
-    that it can load."""
+    that it can load. `queue`: those who wait for it."""
 
     replica: str
     place: Place
     capabilities: Capabilities
     models: tuple[ModelStatus, ...]
     known: tuple[str, ...]
+    queue: QueueFigures
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,27 +2,22 @@
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from deployments.contracts import (
-    AudioChunk,
     Finished,
     LlmItem,
     Message,
-    TextDelta,
     Tool,
-    ToolCall,
-    Usage,
 )
 from deployments.errors import AntiphonError, ModelFailed
 from deployments.store import Kind
 from deployments.urgency import Priority, urgent
+from serve_app.begun import Begun, Part, SpokenPhrase
 from serve_app.conversation.items import Modality
-from serve_app.conversation.phrases import Phrase, SpokenPhrases
 from serve_app.conversation.timeline import Moment
 from serve_app.flow import Brake, Flow
 from serve_app.models import Models
@@ -49,18 +44,6 @@ class Brief:
     on_sentence_end: Callable[[float | None], None] | None = None
 
 
-@dataclass(slots=True)
-class SpokenPhrase:
-    """A phrase, and its sound as it comes. None ends it. Bounded by the phrase's length, so the queue is not."""
-
-    phrase: Phrase
-    chunks: "asyncio.Queue[AudioChunk | None]" = field(default_factory=asyncio.Queue)
-    made_samples: int = 0
-
-
-Part = SpokenPhrase | TextDelta | ToolCall | Finished
-
-
 async def timely(stream: AsyncGenerator[T, None], what: str, first_s: float, next_s: float) -> AsyncGenerator[T, None]:
     """The items of `stream`; raises ModelFailed when one is late. The stream is closed in any case."""
     limit_s = first_s
@@ -77,33 +60,6 @@ async def timely(stream: AsyncGenerator[T, None], what: str, first_s: float, nex
             limit_s = next_s
     finally:
         await stream.aclose()
-
-
-@dataclass(slots=True)
-class Begun:
-    """What of an answer is written. A delta is taken for a token, which most are. `parts` are on their way."""
-
-    text: str = ""
-    deltas: int = 0
-    told: int = 0
-    """Deltas of a request that was broken off, which the next one counts among its prompt."""
-    phrases: SpokenPhrases = field(default_factory=SpokenPhrases)
-    parts: deque[Part] = field(default_factory=deque)
-    ending: bool = False
-    """Its text is complete: calls of tools follow, or nothing."""
-
-    def push(self, text: str) -> list[Phrase]:
-        self.text += text
-        self.deltas += 1
-        return self.phrases.push(text)
-
-    def together(self, finished: Finished) -> Finished:
-        """As if it had been one request."""
-        usage = finished.usage
-        prompt = usage.prompt_tokens - self.told
-        return replace(
-            finished, usage=Usage(prompt, min(usage.cached_tokens, prompt), usage.generated_tokens + self.told)
-        )
 
 
 class Draft:
@@ -190,7 +146,9 @@ class Draft:
                 async for item in items:
                     self._has_begun("llm", brief)
                     self._stamp("llm_first_token")
-                    phrases = self._take(item, brief, begun)
+                    if isinstance(item, Finished):
+                        self._stamp("llm_finished")
+                    phrases = begun.take(item, spoken=brief.output == "audio")
                     await self._deliver(begun)
                     if isinstance(item, Finished):
                         return True
@@ -199,23 +157,6 @@ class Draft:
                 raise ModelFailed("the LLM's answer broke off")
             finally:
                 await items.aclose()
-
-    def _take(self, item: LlmItem, brief: Brief, begun: Begun) -> bool:
-        """What the LLM says becomes parts. Were there phrases among them?"""
-        spoken = brief.output == "audio"
-        phrases: list[Phrase] = []
-        if isinstance(item, TextDelta) and spoken:
-            phrases = begun.push(item.text)
-        elif not isinstance(item, TextDelta):
-            begun.ending = True
-            phrases = begun.phrases.flush()
-        begun.parts.extend(map(SpokenPhrase, phrases))
-        if isinstance(item, Finished):
-            self._stamp("llm_finished")
-            begun.parts.append(begun.together(item))
-        elif isinstance(item, ToolCall) or not spoken:
-            begun.parts.append(item)
-        return bool(phrases)
 
     async def _deliver(self, begun: Begun) -> None:
         """May be broken off wherever it waits, but for the end."""

@@ -7,9 +7,9 @@ import numpy as np
 
 from deployments.audio import Resampler, resample
 from deployments.contracts import AudioChunk, Pcm
+from serve_app.begun import SpokenPhrase
 from serve_app.conversation.history import Spoken
 from serve_app.conversation.items import MessageItem
-from serve_app.draft import SpokenPhrase
 from serve_app.stage import Stage
 
 MS_PER_CHARACTER = 60

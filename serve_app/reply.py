@@ -8,10 +8,11 @@ from dataclasses import replace
 from cluster.telemetry import Measure
 from deployments.contracts import AudioChunk, Finished, Message, TextDelta, ToolCall, Usage
 from deployments.errors import AntiphonError
+from serve_app.begun import Part, SpokenPhrase
 from serve_app.conversation.items import Answer, CallSettings, Ending, Script
 from serve_app.conversation.phrases import Phrase
 from serve_app.conversation.timeline import Moment, Timeline
-from serve_app.draft import Brief, Draft, Part, SpokenPhrase
+from serve_app.draft import Brief, Draft
 from serve_app.filler import Filler
 from serve_app.models import Models
 from serve_app.mouth import Mouth

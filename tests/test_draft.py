@@ -10,8 +10,9 @@ from deployments.contracts import Finished, Llm, LlmItem, Message, TextDelta, To
 from deployments.errors import ModelFailed
 from deployments.options import Timing
 from deployments.urgency import Priority
+from serve_app.begun import Part, SpokenPhrase
 from serve_app.conversation.items import Modality
-from serve_app.draft import Brief, Draft, Part, SpokenPhrase, timely
+from serve_app.draft import Brief, Draft, timely
 from serve_app.flow import Flow
 from serve_app.models import Models
 from serve_app.options import CallOptions, Deadlines

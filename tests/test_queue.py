@@ -226,6 +226,20 @@ async def test_what_waited_is_counted_by_priority() -> None:
     assert queue.waited_s[FIRST] == noted[1][2] > 0
 
 
+@in_virtual_time
+async def test_its_figures_are_by_priority() -> None:
+    busy = device()
+    await busy.ask("running")
+    await busy.ask("waiting")
+    await busy.ask("late", SPECULATION, wait_s=1.0)
+    await asyncio.sleep(2)
+    await busy.end("running")
+    figures = busy.queue.figures()
+    assert (figures.running, figures.waiting) == (1, 0)
+    assert figures.requests == {"first_phrase": {"started": 2}, "speculation": {"expired": 1}}
+    assert figures.waited_s == {"first_phrase": 2.0, "speculation": 0.0}
+
+
 def test_every_fate_can_be_told_to_prometheus() -> None:
     observe = metering("model")
     for priority in Priority:

@@ -61,6 +61,7 @@ def replica_row(status: ReplicaStatus) -> dict[str, Any]:
         "gpus": list(status.place.gpus),
         "models": [asdict(model) for model in status.models],
         "known": list(status.known),
+        "queue": asdict(status.queue),
     }
 
 

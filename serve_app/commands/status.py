@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import time
+from collections import Counter
 from typing import Any
 
 from rich import box
@@ -90,17 +91,27 @@ def _calls(replicas: Any) -> Table:
 
 def _deployments(found: Any) -> Table:
     names = {node["id"]: node["name"] for node in found["nodes"]}
-    table = _table("deployment", "kind", "replica", "node", "GPU", "models in memory")
+    table = _table("deployment", "kind", "replica", "node", "GPU", "requests", "models in memory")
     for deployment in found["deployments"]:
         if deployment["problem"]:
             trouble = Text(deployment["problem"], style="red")
-            table.add_row(deployment["name"], deployment["kind"], "", "", "", trouble)
+            table.add_row(deployment["name"], deployment["kind"], "", "", "", "", trouble)
         for replica in deployment["replicas"]:
             models = ", ".join(map(_model, replica["models"]))
             node = names.get(replica["node"], replica["node"][:8])
             gpus = ", ".join(replica["gpus"])
-            table.add_row(deployment["name"], deployment["kind"], replica["replica"], node, gpus, models)
+            requests = _requests(replica["queue"])
+            table.add_row(deployment["name"], deployment["kind"], replica["replica"], node, gpus, requests, models)
     return table
+
+
+def _requests(queue: Any) -> str:
+    """Those under way, and all that never reached the model."""
+    lost = Counter[str]()
+    for fates in queue["requests"].values():
+        lost.update({fate: number for fate, number in fates.items() if fate != "started"})
+    told = [f"{number} {fate}" for fate, number in sorted(lost.items())]
+    return ", ".join([f"{queue['running']} run", f"{queue['waiting']} wait", *told])
 
 
 def _model(model: Any) -> str:

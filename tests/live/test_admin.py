@@ -52,6 +52,24 @@ def test_the_whole_system_is_shown(demo_url: str) -> None:
     assert {replica["node"] for each in found["deployments"] for replica in each["replicas"]} == {node["id"]}
 
 
+async def test_a_turn_has_asked_each_model_for_what_is_urgent_first(demo_url: str) -> None:
+    """Over the handles, from a call to the queue in front of each model."""
+
+    def started(name: str) -> dict[str, int]:
+        found = asked(demo_url, "/api/admin/status").json()["deployments"]
+        [queue] = [replica["queue"] for each in found if each["name"] == name for replica in each["replicas"]]
+        return {priority: fates.get("started", 0) for priority, fates in queue["requests"].items()}
+
+    before = {name: started(name).get("first_phrase", 0) for name in ("llm", "tts")}
+    async with connect(realtime(demo_url)) as call:
+        await call.send(json.dumps({"type": "response.create", "response": {"instructions": "Say 12 345 67"}}))
+        while json.loads(await call.recv())["type"] != "response.done":
+            pass
+    assert started("tts")["housekeeping"] > 0
+    for name in before:
+        assert started(name)["first_phrase"] == before[name] + 1
+
+
 @pytest.mark.parametrize(("path", "order"), [("status", None), ("models", None), ("models/another/load", {})], ids=str)
 def test_without_its_key_nobody_may(demo_url: str, path: str, order: dict[str, Any] | None) -> None:
     answer = asked(demo_url, f"/api/admin/{path}", order, key="wrong")
