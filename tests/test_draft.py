@@ -216,8 +216,11 @@ async def paused_again_and_again(making: Making, flow: Flow, done: asyncio.Event
         await asyncio.sleep(next_s)
         next_s *= 1.2  # a phrase is made between two of them at last, on any machine
         flow.pause()
-        await asyncio.sleep(0.01)
         if "tts_first_audio" in making.moments and "llm_finished" not in making.moments:
+            while making.models.open_streams:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
+            assert "llm_finished" not in making.moments
             assert making.models.open_streams == 0
             pauses += 1
         flow.resume()
