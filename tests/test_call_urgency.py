@@ -1,9 +1,10 @@
 """How urgent what a call asks for is, and that a paused call asks for nothing."""
 
 import asyncio
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from deployments.contracts import Pcm, Transcript
+from deployments.contracts import LlmItem, Message, Pcm, Transcript
 from deployments.options import Timing
 from deployments.urgency import Priority, Urgency, current_urgency
 from serve_app.conversation import messages as m
@@ -137,9 +138,25 @@ async def test_words_over_the_agents_voice_are_urgent() -> None:
         assert listening.words[before] == (True, Urgency(FIRST, LIMITS.barge_in_words_s, "call_rig"))
 
 
+class Halting:
+    """The synthetic LLM, which has an open stream and nothing to say after the first phrase until it may go on."""
+
+    def __init__(self) -> None:
+        self.may_go_on = asyncio.Event()
+        self._llm = synthetic_llm()
+
+    async def generate(self, messages: Sequence[Message], **how: Any) -> AsyncGenerator[LlmItem, None]:
+        if messages[-1].role == "assistant":
+            await self.may_go_on.wait()
+        async for item in self._llm.generate(messages, **how):
+            yield item
+
+    async def sentence_end(self, messages: Sequence[Message], **how: Any) -> float | None:
+        return await self._llm.sentence_end(messages, **how)
+
+
 async def test_a_paused_answer_costs_nothing_and_goes_on_to_its_end() -> None:
-    """The LLM takes much longer than the call is paused: but for the pause it would be writing."""
-    llm = synthetic_llm(Timing(first_item_ms=5, items_per_s=8))
+    llm = Halting()
     async with calling(asr=Deaf(), llm=llm, speed=8.0) as rig:
         rig.line.give(said("count to 20"))
         await speaking(rig)
@@ -148,13 +165,14 @@ async def test_a_paused_answer_costs_nothing_and_goes_on_to_its_end() -> None:
         await rig.line.state("held")
         async with asyncio.timeout(PATIENCE_S):
             while rig.models.open_streams:  # noqa: ASYNC110
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.001)
         requests = len(rig.models.urgencies)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.05)
         assert rig.call.state is State.HELD
         assert rig.call.reply is not None
         assert "llm_finished" not in rig.call.reply.timeline.stamps
         assert (rig.models.open_streams, len(rig.models.urgencies)) == (0, requests)
+        llm.may_go_on.set()
         rig.line.give(silence(600))
         await rig.line.wait(m.TurnTimed)
         assert len(rig.models.urgencies) > requests
