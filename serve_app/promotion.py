@@ -1,8 +1,9 @@
 """What was asked on speculation is wanted now: the replicas that it waits in are told.
 
 Otherwise whoever was early would wait behind all who ask only now: in a simulation of a model that is busy four fifths
-of the time, one answer in ten began four times as late. To let speculation wait as if it were wanted would need no
-telling, but later phrases would then wait twice as long, behind answers that nobody will hear.
+of the time (`tests/test_promotion.py`), the slowest tenth of first phrases waits for .82 s and more, and .25 s with it.
+To let speculation wait as if it were wanted needs no telling, but later phrases then wait for 2.2 s instead of .75,
+behind answers that nobody will hear.
 """
 
 import asyncio
