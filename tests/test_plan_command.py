@@ -199,6 +199,11 @@ def test_the_door_is_planned_as_large_as_it_may_grow() -> None:
     assert needs_of(settings)[4].replicas == 50
 
 
+def test_a_model_is_planned_as_often_as_there_may_be_of_it() -> None:
+    settings = Settings.model_validate({"llm": {"replicas": 2, "max_replicas": 5}})
+    assert [needs_of(settings, grown=grown)[1].replicas for grown in (True, False)] == [5, 2]
+
+
 def test_further_voices_need_room_up_to_those_that_are_in_memory_at_once() -> None:
     voice = {"kind": "tts", "engine": "piper", "licence": "MIT", "files": BIG["files"]}
     models = {f"voice{number}": voice for number in range(5)}
