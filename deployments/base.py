@@ -4,10 +4,11 @@ import asyncio
 import importlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
+from cluster.autoscaling import BUSY_S
 from cluster.own_replica import own_id
 from deployments.contracts import Capabilities, ModelFiles
 from deployments.errors import AntiphonError, BadModel, BadRequest, ModelFailed
@@ -20,6 +21,7 @@ from deployments.residency_status import ModelStatus
 from deployments.status import Managed, Order, ReplicaStatus, own_place
 from deployments.store import ModelSpec, Store, StoreOptions
 from deployments.urgency import Urgency, current_urgency
+from deployments.work import WorkMeter
 
 E = TypeVar("E")  # the kind's engine
 T = TypeVar("T")
@@ -51,6 +53,7 @@ class ModelDeployment(Generic[E]):
         configure_logs(logs or LogOptions())
         started = time.monotonic()
         self.options = options
+        self.work = WorkMeter()
         self.engine: E = self._load(options, model, store)
         self.queue = self._new_queue(options)
         log.info("%s is resident after %.1f s", options.model, time.monotonic() - started)
@@ -61,9 +64,16 @@ class ModelDeployment(Generic[E]):
             options.model, options.places, options.max_waiting, options.deadline_s, metering(options.model)
         )
 
-    def place(self, urgency: Urgency | None, lane: str | None = None) -> AbstractAsyncContextManager[None]:
-        """`DeviceQueue.place`. `urgency` None: that of whoever asks in this process."""
-        return self.queue.place(urgency or current_urgency(), lane)
+    @asynccontextmanager
+    async def place(self, urgency: Urgency | None, lane: str | None = None) -> AsyncIterator[None]:
+        """`DeviceQueue.place`, counted as work. `urgency` None: that of whoever asks in this process."""
+        async with self.queue.place(urgency or current_urgency(), lane):
+            with self.work.request():
+                yield
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Asked by Serve several times a second: what `cluster.autoscaling` counts. On the loop, like the requests."""
+        return {BUSY_S: self.work.busy_s()}
 
     async def promote(self, call: str) -> int:
         """Somebody waits for what this call has asked for on speculation. How many requests were waiting."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Options(BaseModel):
@@ -12,11 +12,55 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class ScalingOptions(Options):
+    """How many replicas there are between the fewest and the most (see `cluster.autoscaling`). What a change of these
+    does, `python -m loadtest.scaling_simulation` shows."""
+
+    target_streams: float | None = Field(
+        None,
+        gt=0,
+        le=4096,
+        description="Requests at once that there is to be a replica for. None: as many as its engine works on at once.",
+    )
+    load_s: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="From asking for a replica to its first answer, its model loaded, perhaps a machine started: so "
+        "far ahead calls are foretold.",
+    )
+    headroom: float = Field(
+        2.0,
+        ge=0,
+        le=10,
+        description="Room beyond what is expected, in standard deviations: 0 is too little half of the time, 2 seldom.",
+    )
+    downscale_delay_s: float = Field(
+        300.0,
+        ge=0,
+        description="A replica goes when nothing has wanted it for so long: shorter saves GPU time in lulls, and loads "
+        "again more often.",
+    )
+    idle_s: float = Field(
+        900.0, gt=0, description="With `replicas: 0`, the last replica goes after so long without a request."
+    )
+
+
 class ModelOptions(Options):
     """A model and the replicas that run it."""
 
     model: str = Field(description="Id of a model in the catalogue (`deployments/models.yaml` or `models:` here).")
-    replicas: int = Field(1, ge=1, le=256, description="Copies of the model, each in a process of its own.")
+    replicas: int = Field(
+        1,
+        ge=0,
+        le=256,
+        description="Copies of the model, each in a process of its own, at least. 0: none while nobody asks for it; "
+        "who asks first waits until it is loaded.",
+    )
+    max_replicas: int | None = Field(
+        None, ge=1, le=256, description="Ray adds copies up to so many as calls come, and takes them away. None: fixed."
+    )
+    scaling: ScalingOptions = Field(ScalingOptions(), description="When copies come and go.")
     cpus: float = Field(
         0.1, ge=0, description="Cores that Ray reserves for each replica: bookkeeping, not a limit on threads."
     )
@@ -43,10 +87,35 @@ class ModelOptions(Options):
         60.0, gt=0, description="The longest that one request may take; then it is dropped, whoever still waits."
     )
 
+    @model_validator(mode="after")
+    def _some_replica_may_be_there(self) -> "ModelOptions":
+        if self.max_replicas is None and self.replicas == 0:
+            raise ValueError("replicas is 0, and max_replicas does not say how many there may be")
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            raise ValueError(f"max_replicas={self.max_replicas} is less than replicas={self.replicas}")
+        if (target := self.scaling.target_streams) is not None and target > self.places:
+            raise ValueError(f"scaling.target_streams={target:g}: the engine works on {self.places} at once, no more")
+        return self
+
     @property
     def places(self) -> int:
         """Requests that the engine works on at once; each kind knows what bounds it besides."""
         return self.max_streams
+
+    @property
+    def most_replicas(self) -> int:
+        """As many as there may ever be."""
+        return max(self.replicas, self.max_replicas or 0)
+
+    @property
+    def target_streams(self) -> float:
+        """Requests at once that each replica is to have at most."""
+        return self.scaling.target_streams or self.places
+
+    @property
+    def drain_s(self) -> float:
+        """The longest that a request may still take when its replica is to go: to wait, and to be worked on."""
+        return 2 * self.deadline_s
 
 
 class Timing(Options):

@@ -14,7 +14,6 @@ from typing import Any
 import ray
 from ray import serve
 from ray.serve import Application, Deployment
-from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
 from cluster.flags import missing
 from cluster.machines import hosts_of_nodes
@@ -28,6 +27,7 @@ from serve_app.fitting import check_fits
 from serve_app.ingress import Door, Ingress
 from serve_app.options import IngressOptions
 from serve_app.rooms.keeper import RoomKeeper
+from serve_app.scaling import replicas_of_ingress, replicas_of_model, scales
 from serve_app.served import Served
 from serve_app.settings import Settings, deployments_of, vad_spec
 
@@ -54,27 +54,13 @@ def build(args: Settings) -> Application:
     catalogue = Catalogue.load(args.models)
     models = {each.name: (each.kind, _model(each, catalogue, args)) for each in deployments_of(args)}
     keeper = _keeper().bind(args.livekit, args.log) if args.livekit.url else None
-    return _ingress(args.ingress).bind(args, vad_spec(args), models, keeper)
+    return _ingress(args.ingress, counts_calls=scales(args)).bind(args, vad_spec(args), models, keeper)
 
 
-def _ingress(options: IngressOptions) -> Deployment:
-    most = max(options.max_replicas or 0, options.replicas)
-    by_calls = AutoscalingPolicy(  # type: ignore[no-untyped-call]
-        policy_function="cluster.autoscaling:ByCalls", policy_kwargs={"target_calls": options.target_calls}
-    )
-    scaling = AutoscalingConfig(
-        min_replicas=options.replicas,
-        max_replicas=most,
-        metrics_interval_s=1.0,
-        look_back_period_s=2.0,
-        upscale_delay_s=1.0,
-        downscale_delay_s=60.0,  # a process that was just missed is soon missed again
-        policy=by_calls,
-    )
-    number: dict[str, Any] = {"num_replicas": options.replicas}
+def _ingress(options: IngressOptions, *, counts_calls: bool) -> Deployment:
     return serve.deployment(
         name="ingress",
-        **(number if most == options.replicas else {"autoscaling_config": scaling}),
+        **replicas_of_ingress(options, counts_calls=counts_calls),
         max_surge_percent=100,  # on a redeploy the new ones are up before the old ones stop taking calls
         max_ongoing_requests=options.max_calls + INGRESS_HEADROOM,
         graceful_shutdown_timeout_s=options.drain_s,
@@ -102,7 +88,8 @@ def _deployment(each: Served) -> Deployment:
     options = each.options
     return serve.deployment(
         name=each.name,
-        num_replicas=options.replicas,
+        # which calls will want a further deployment, nobody knows before they do
+        **(replicas_of_model(options) if each.name == each.kind else replicas_of_model(options, presumed_duty=0.0)),
         max_ongoing_requests=options.max_streams + options.max_waiting,  # its own queue knows what is urgent
         max_queued_requests=4 * options.max_streams,  # more would wait longer than a caller does
         ray_actor_options=_place(options),

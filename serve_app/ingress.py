@@ -36,7 +36,7 @@ from serve_app.readiness import Readiness
 from serve_app.remotes import Remote, RemoteAsr, RemoteLlm, RemoteTts, RemoteTurn
 from serve_app.rooms.desk import RoomDesk, open_desk
 from serve_app.sessions import open_sessions
-from serve_app.settings import Settings
+from serve_app.settings import Settings, deployments_of
 from serve_app.stage import Common
 from serve_app.telemetry import INSTRUMENTS, Telemetry
 from serve_app.transports.realtime_render import error_wire
@@ -99,7 +99,8 @@ class Ingress:
         reached = {name: REMOTES[kind](handle) for name, (kind, handle) in handles.items()}
         kinds = {name: kind for name, (kind, _) in handles.items()}
         self._directory = Directory(reached, kinds, Promoter(handles).promote)
-        self._readiness = Readiness(reached, self._directory, settings.call)
+        may_sleep = [each.name for each in deployments_of(settings) if each.options.replicas == 0]
+        self._readiness = Readiness(reached, self._directory, settings.call, may_sleep)
         self._telemetry = Telemetry(Metrics(INSTRUMENTS), open_traces("antiphon", os.environ))
         common = Common(self._telemetry)
         self._host = CallHost(self._directory, vad, self._readiness, settings.call, settings.ingress, common)

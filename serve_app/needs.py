@@ -1,6 +1,7 @@
 """What a config's deployments need, for a plan of where they go: the bridge from settings to `cluster.placement`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cluster.placement_room import Need
 from deployments.asr.options import AsrOptions
@@ -26,11 +27,14 @@ def needs_of(settings: Settings, *, grown: bool = True) -> tuple[Need, ...]:
     for a model that is not known."""
     catalogue = Catalogue.load(settings.models)
     models = [
-        model_need(
-            each.name,
-            each.options,
-            each.spec(catalogue),
-            [spec.size_bytes for spec in each.more_specs(catalogue).values()],
+        replace(
+            model_need(
+                each.name,
+                each.options,
+                each.spec(catalogue),
+                [spec.size_bytes for spec in each.more_specs(catalogue).values()],
+            ),
+            replicas=each.options.most_replicas if grown else each.options.replicas,
         )
         for each in deployments_of(settings)
     ]

@@ -63,6 +63,13 @@ class Settings(Options):
             raise ValueError(f"two deployments have the same name: {', '.join(sorted(twice))}")
         return more
 
+    @field_validator("asr", "llm", "tts", "turn")
+    @classmethod
+    def _every_call_needs_one(cls, options: ModelOptions) -> ModelOptions:
+        if options.replicas == 0:
+            raise ValueError("replicas must be 1 or more: a call asks this model from its beginning, and cannot wait")
+        return options
+
     @model_validator(mode="wrap")
     @classmethod
     def _from_all_sources(cls, data: Any, handler: Callable[[Any], "Settings"], info: ValidationInfo) -> "Settings":

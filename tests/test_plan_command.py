@@ -125,6 +125,13 @@ def test_shipped_configs_have_a_plan_on_this_machine(name: str, capsys: pytest.C
     assert f"this machine: {os.cpu_count()} cores" in out
 
 
+def test_the_cluster_s_config_fits_the_hosts_that_it_names(capsys: pytest.CaptureFixture[str]) -> None:
+    path = ROOT / "configs" / "cluster.yaml"
+    assert "on any two hosts with 16 cores each" in path.read_text()
+    assert planned(capsys, str(path), "--hosts", "a:16c,b:16c")[0] == 0
+    assert planned(capsys, str(path), "--hosts", "a:16c")[0] == 1
+
+
 # --- what is refused before anything is loaded
 
 
@@ -197,6 +204,11 @@ def test_room_for_a_longer_context_is_needed_too() -> None:
 def test_the_door_is_planned_as_large_as_it_may_grow() -> None:
     settings = Settings.model_validate({"ingress": {"max_replicas": 50}})
     assert needs_of(settings)[4].replicas == 50
+
+
+def test_a_model_is_planned_as_often_as_there_may_be_of_it() -> None:
+    settings = Settings.model_validate({"llm": {"replicas": 2, "max_replicas": 5}})
+    assert [needs_of(settings, grown=grown)[1].replicas for grown in (True, False)] == [5, 2]
 
 
 def test_further_voices_need_room_up_to_those_that_are_in_memory_at_once() -> None:

@@ -71,3 +71,8 @@ class TtsOptions(ModelOptions):
         if len(set(self.preload)) >= self.residency.resident_cap:
             raise ValueError("preload has more models than residency.resident_cap has room for beside the one in model")
         return self
+
+    @property
+    def drain_s(self) -> float:
+        """A request may first wait for its voice's model."""
+        return self.residency.wait_s + 2 * self.deadline_s
