@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from cluster.autoscaling import BUSY_S
 from cluster.own_replica import own_id
+from deployments.backlog import Backlog
 from deployments.contracts import Capabilities, ModelFiles
 from deployments.errors import AntiphonError, BadModel, BadRequest, ModelFailed
 from deployments.logs import configure_logs
@@ -54,6 +55,7 @@ class ModelDeployment(Generic[E]):
         started = time.monotonic()
         self.options = options
         self.work = WorkMeter()
+        self.backlog = Backlog()
         self.engine: E = self._load(options, model, store)
         self.queue = self._new_queue(options)
         log.info("%s is resident after %.1f s", options.model, time.monotonic() - started)
@@ -65,11 +67,15 @@ class ModelDeployment(Generic[E]):
         )
 
     @asynccontextmanager
-    async def place(self, urgency: Urgency | None, lane: str | None = None) -> AsyncIterator[None]:
-        """`DeviceQueue.place`, counted as work. `urgency` None: that of whoever asks in this process."""
-        async with self.queue.place(urgency or current_urgency(), lane):
-            with self.work.request():
-                yield
+    async def place(
+        self, urgency: Urgency | None, lane: str | None = None, *, units: float = 1.0
+    ) -> AsyncIterator[None]:
+        """`DeviceQueue.place`, counted as work. `urgency` None: that of whoever asks in this process. `units`: see
+        `deployments.backlog`."""
+        with self.backlog.request(units):
+            async with self.queue.place(urgency or current_urgency(), lane):
+                with self.work.request():
+                    yield
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Asked by Serve several times a second: what `cluster.autoscaling` counts. On the loop, like the requests."""
@@ -90,6 +96,10 @@ class ModelDeployment(Generic[E]):
         """What the resident model can do. It answers as soon as the replica can."""
         result: Capabilities = self.engine.capabilities()  # type: ignore[attr-defined]
         return result
+
+    async def record_routing_stats(self) -> dict[str, Any]:
+        """Asked by Serve, for those who route to this replica (`cluster.router_told`)."""
+        return self.backlog.routing_stats()
 
     async def status(self) -> ReplicaStatus:
         """Who this replica is, where it runs, and what it has in memory."""

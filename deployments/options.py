@@ -83,6 +83,12 @@ class ModelOptions(Options):
         description="Requests that wait in a replica besides, the most urgent first; of more the least urgent is "
         "refused.",
     )
+    queue_s: float = Field(
+        5.0,
+        gt=0,
+        description="The longest wait for a replica that takes one more request; then it is refused with the reason, "
+        "and sooner where its caller waits for less.",
+    )
     deadline_s: float = Field(
         60.0, gt=0, description="The longest that one request may take; then it is dropped, whoever still waits."
     )

@@ -24,7 +24,7 @@ from deployments.options import ResidencyOptions
 from deployments.residency_book import ARRIVING, Copy, State
 from deployments.residency_loader import Loader, one_line
 from deployments.residency_mover import Mover
-from deployments.residency_status import ModelStatus, occupants, routing_stats, statuses
+from deployments.residency_status import ModelStatus, occupants, room_stats, routing_stats, statuses
 
 __all__ = ["Loader", "ModelStatus", "Residency"]
 
@@ -131,6 +131,13 @@ class Residency(Generic[T]):
     def routing_stats(self) -> dict[str, Any]:
         """For a deployment's `record_routing_stats`: `{"resident": [ids], "arriving": [ids]}`."""
         return routing_stats(self._book)
+
+    def room_stats(self) -> dict[str, Any]:
+        """The same: `pinned`, `room`, `evictable`, `idle_s` and, once one was loaded, `load_s` of
+        `cluster.router_told`."""
+        load_s = self._mover.load_s
+        told = room_stats(self._book, self._clock())
+        return told if load_s is None else {**told, "load_s": float(f"{load_s:.2g}")}
 
     # --- those who wait
 

@@ -120,7 +120,7 @@ class Book(Generic[T]):
         if len(loading) >= self.options.max_parallel_loads or self.among(LEAVING, copy.id):
             return None
         staying = self.among(PROMISED)
-        idle = [other for other in staying if other.id != copy.id and self._is_evictable(other, now)]
+        idle = [other for other in staying if other.id != copy.id and self.is_evictable(other, now)]
         idle.sort(key=lambda other: other.used_at)
         for count in range(len(idle) + 1):
             if self._fits((other for other in staying if other not in idle[:count]), copy):
@@ -148,7 +148,8 @@ class Book(Generic[T]):
     def _idle(self) -> list[Copy[T]]:
         return [copy for copy in self.among({State.RESIDENT}) if not copy.users and copy.id not in self.pinned]
 
-    def _is_evictable(self, copy: Copy[T], now: float) -> bool:
+    def is_evictable(self, copy: Copy[T], now: float) -> bool:
+        """May it leave for another one?"""
         return copy in self._idle() and now >= self.protected_until(copy)
 
     def protected_until(self, copy: Copy[T]) -> float:

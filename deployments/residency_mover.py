@@ -28,6 +28,7 @@ class Mover(Generic[T]):
         self.book = Book[T](options)
         self.arrivals: dict[Copy[T], asyncio.Event] = {}
         self.is_closing = False
+        self.load_s: float | None = None  # what a load takes, by the last ones
         self._loader = loader
         self._options = options
         self._clock = clock
@@ -129,8 +130,11 @@ class Mover(Generic[T]):
         self._loads[copy].add_done_callback(lambda _: late.cancel())
 
     async def _bring_in(self, copy: Copy[T]) -> None:
+        began = self._clock()
         copy.model = await self._loader.load(copy.id)
         await self._loader.warm_up(copy.model)
+        took_s = self._clock() - began
+        self.load_s = took_s if self.load_s is None else (self.load_s + took_s) / 2
 
     def _load_late(self, copy: Copy[T]) -> None:
         if copy.state is State.LOADING:

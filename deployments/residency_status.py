@@ -1,9 +1,10 @@
 """What is in memory, for people and for routing."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from deployments.residency_book import ARRIVING, IN_MEMORY, Book, Copy, State
+from deployments.residency_book import ARRIVING, IN_MEMORY, PROMISED, Book, Copy, State
 
 T = TypeVar("T")  # a loaded model
 
@@ -39,6 +40,27 @@ def routing_stats(book: Book[T]) -> dict[str, Any]:
     """For a deployment's `record_routing_stats`: ids that are in memory, and those that soon will be."""
     here, soon = ({copy.id for copy in book.among(states)} for states in ({State.RESIDENT}, ARRIVING))
     return {"resident": sorted(here), "arriving": sorted(soon - here)}
+
+
+def room_stats(book: Book[T], now: float) -> dict[str, Any]:
+    """Which models will stay, how many of any size could come, how many may go, and for how long the next of those has
+    not been used."""
+    staying, budget = book.among(PROMISED), book.options.budget_bytes
+    room = book.options.resident_cap - len(staying)
+    if budget is not None and (largest := max((copy.size_bytes for copy in staying), default=0)):
+        room = min(room, (budget - sum(copy.size_bytes for copy in staying)) // largest)
+    idle = [now - copy.used_at for copy in staying if book.is_evictable(copy, now)]
+    return {
+        "pinned": sorted({copy.id for copy in staying} & book.pinned),
+        "room": max(0, room),
+        "evictable": len(idle),
+        "idle_s": _roughly(max(idle, default=0.0)),
+    }
+
+
+def _roughly(seconds: float) -> float:
+    """A power of two, or less than one: what changes all the time would be sent to everybody all the time."""
+    return 0.0 if seconds < 1 else 2.0 ** min(10, int(math.log2(seconds)))
 
 
 def occupants(book: Book[T], now: float) -> str:

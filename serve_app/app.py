@@ -17,7 +17,9 @@ from ray.serve import Application, Deployment
 
 from cluster.flags import missing
 from cluster.machines import hosts_of_nodes
+from cluster.router import affinity
 from deployments.asr.deployment import AsrDeployment
+from deployments.backlog import UNITS
 from deployments.llm.deployment import LlmDeployment
 from deployments.options import ModelOptions
 from deployments.store import Catalogue, Kind
@@ -93,6 +95,7 @@ def _deployment(each: Served) -> Deployment:
         max_ongoing_requests=options.max_streams + options.max_waiting,  # its own queue knows what is urgent
         max_queued_requests=4 * options.max_streams,  # more would wait longer than a caller does
         ray_actor_options=_place(options),
+        request_router_config=affinity(wait_s=options.queue_s, units=UNITS),
     )(DEPLOYMENTS[each.kind])
 
 

@@ -1,12 +1,14 @@
 """The models behind Ray Serve handles: the contracts, spoken with a deployment."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RequestCancelledError
 from ray.serve.handle import DeploymentHandle
 
+from cluster.router_refusal import NoReplicaFree
 from deployments.contracts import AudioChunk, LlmItem, Message, Pcm, Tool, Transcript
 from deployments.errors import AntiphonError, AtCapacity, ModelFailed
 from deployments.urgency import current_urgency
@@ -19,6 +21,8 @@ def translated(error: Exception, deployment: str) -> AntiphonError:
     cause = error.cause if isinstance(error, RayTaskError) else error
     if isinstance(cause, AntiphonError):
         return cause
+    if isinstance(error, NoReplicaFree):
+        return AtCapacity(error.reason)
     if isinstance(error, BackPressureError):
         return AtCapacity(f"{deployment} has too many requests waiting")
     if isinstance(error, RayActorError):
@@ -26,6 +30,21 @@ def translated(error: Exception, deployment: str) -> AntiphonError:
     if isinstance(error, RequestCancelledError):
         return ModelFailed(f"{deployment} dropped the request")
     return ModelFailed(f"{deployment} failed: {type(cause).__name__}: {cause}")
+
+
+def _towards(handle: DeploymentHandle[Any], method: str, kwargs: Mapping[str, Any]) -> Any:
+    """With what `cluster.router` goes by: the voice that is wanted, and the conversation."""
+    return handle.options(
+        method_name=method,
+        multiplexed_model_id=kwargs.get("voice") or "",
+        session_id=kwargs.get("session_id") or "",
+    )
+
+
+def _end(response: Any) -> None:
+    """Cancel it, if it has not ended. Serve raises here what it had refused the request for, a second time."""
+    with suppress(Exception):
+        response.cancel()
 
 
 class Remote:
@@ -39,25 +58,25 @@ class Remote:
 
     async def ask(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """One answer. Cancelling cancels it in the replica."""
-        response = getattr(self._unary, method).remote(*args, **kwargs)
+        response = _towards(self._unary, method, kwargs).remote(*args, **kwargs)
         try:
             return await response
         except Exception as error:
             raise translated(error, self.name) from error
         finally:
-            response.cancel()
+            _end(response)
 
     async def stream(self, method: str, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
         """A stream of items. Closing it, or cancelling whoever reads, stops the replica's generator: dropping the
         stream alone would not."""
-        response = getattr(self._streaming, method).remote(*args, **kwargs)
+        response = _towards(self._streaming, method, kwargs).remote(*args, **kwargs)
         try:
             async for item in response:
                 yield item
         except Exception as error:
             raise translated(error, self.name) from error
         finally:
-            response.cancel()
+            _end(response)
 
 
 class RemoteAsr(Remote):

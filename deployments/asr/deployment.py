@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from deployments.asr.options import AsrOptions
+from deployments.backlog import audio_units
 from deployments.base import ModelDeployment
 from deployments.contracts import Asr, Engine, Pcm, Transcript
 from deployments.guard import answering, check_speech
@@ -38,5 +39,6 @@ class AsrDeployment(ModelDeployment[AsrEngine]):
         `DeviceQueue.place` does, ModelFailed when the model breaks or takes longer than `deadline_s`.
         """
         check_speech(audio, self.options.longest_s)
-        async with self.place(urgency), answering(self.options.model, self.options.deadline_s):
+        place = self.place(urgency, units=audio_units(audio))
+        async with place, answering(self.options.model, self.options.deadline_s):
             return await self.engine.transcribe(audio, language=language, hint=hint, hasty=hasty)

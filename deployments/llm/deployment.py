@@ -1,18 +1,27 @@
 """The language model behind a Ray Serve handle."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from deployments.backlog import prompt_units
 from deployments.base import ModelDeployment
 from deployments.contracts import Engine, Llm, LlmItem, Message, Tool
 from deployments.guard import answering
 from deployments.llm.checks import check_request
 from deployments.llm.options import LlmOptions
+from deployments.llm.slots import Kept
 from deployments.urgency import Urgency
 
 
 class LlmEngine(Llm, Engine, Protocol):
     """What an engine of this kind has."""
+
+
+@runtime_checkable
+class KeepsPrompts(Protocol):
+    """An engine that says whose prompts it has in memory."""
+
+    def kept(self) -> Kept: ...
 
 
 class LlmDeployment(ModelDeployment[LlmEngine]):
@@ -23,6 +32,10 @@ class LlmDeployment(ModelDeployment[LlmEngine]):
         "synthetic": "deployments.llm.synthetic:SyntheticLlm",
     }
     options: LlmOptions
+
+    async def record_routing_stats(self) -> dict[str, Any]:
+        told = await super().record_routing_stats()
+        return told | self.engine.kept().routing_stats() if isinstance(self.engine, KeepsPrompts) else told
 
     async def generate(
         self,
@@ -49,7 +62,7 @@ class LlmDeployment(ModelDeployment[LlmEngine]):
             tool_choice=tool_choice,
             room_tokens=self.options.slot_tokens,
         )
-        async with self.place(urgency, lane=session_id):
+        async with self.place(urgency, lane=session_id, units=prompt_units(messages, max_tokens)):
             stream = self.within_deadline(
                 self.engine.generate(
                     messages,
@@ -84,6 +97,6 @@ class LlmDeployment(ModelDeployment[LlmEngine]):
             tool_choice="auto",
             room_tokens=self.options.slot_tokens,
         )
-        place = self.place(urgency, lane=session_id)
+        place = self.place(urgency, lane=session_id, units=prompt_units(messages))
         async with place, answering(self.options.model, self.options.deadline_s):
             return await self.engine.sentence_end(messages, session_id=session_id, tools=tools)

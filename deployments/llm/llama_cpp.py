@@ -19,7 +19,7 @@ from deployments.llm.hand_over import HandOver
 from deployments.llm.options import LlmOptions
 from deployments.llm.requantise import fast_weights
 from deployments.llm.sentence_end import CANDIDATES, OpenPrompt, end_probability
-from deployments.llm.slots import Slots
+from deployments.llm.slots import Kept, Slots
 from deployments.priority import standing_back
 
 try:
@@ -75,6 +75,10 @@ class LlamaCpp:
         threads, server, self._server = self._threads, self._server, None
         await asyncio.to_thread(threads.shutdown)
         await asyncio.to_thread(_drop, [server])
+
+    def kept(self) -> Kept:
+        """Whose prompts are in memory."""
+        return self._slots.kept()
 
     @property
     def busy_slots(self) -> int:

@@ -40,6 +40,7 @@ from deployments.contracts import (
     Usage,
 )
 from deployments.llm.options import LlmOptions
+from deployments.llm.slots import Kept
 from deployments.llm.synthetic_answers import answer
 from deployments.synthetic import Clockwork
 
@@ -63,6 +64,10 @@ class SyntheticLlm:
 
     def capabilities(self) -> Capabilities:
         return Capabilities(streaming=True, tools=True)
+
+    def kept(self) -> Kept:
+        """Whose prompts are remembered."""
+        return Kept(tuple(self._prompts), len(self._prompts), SESSIONS)
 
     async def unload(self) -> None:
         self._prompts.clear()

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from deployments.backlog import text_units
 from deployments.base import ModelDeployment, engine_class
 from deployments.contracts import AudioChunk, Capabilities
 from deployments.errors import BadModel, BadRequest
@@ -67,8 +68,13 @@ class TtsDeployment(ModelDeployment[TtsEngine]):
         await self._voices.carry_out(order, model, wait_s)
 
     async def record_routing_stats(self) -> dict[str, Any]:
-        """Asked by Serve: the models in memory. On the loop, like everything that looks at them."""
-        return self._voices.routing_stats()
+        """With the models in memory, and what they are called here. On the loop, like all that looks at them."""
+        told = await super().record_routing_stats() | self._voices.routing_stats()
+        there = {*told["resident"], *told["arriving"]}
+        models = {name: self._voices.model_of(voice) for name, voice in self.options.voices.items()}
+        names = [name for name, model in models.items() if model in there]
+        pinned = [name for name in names if models[name] in told["pinned"]]
+        return {**told, "names": names, "pinned": [*told["pinned"], *pinned]}
 
     async def speak(
         self, text: str, *, voice: str | None = None, speed: float = 1.0, urgency: Urgency | None = None
@@ -79,7 +85,7 @@ class TtsDeployment(ModelDeployment[TtsEngine]):
         `DeviceQueue.place`.
         """
         known = check(text, voice, speed, self.options, self._voices.names)
-        async with self._voices.use(known) as engine, self.place(urgency):
+        async with self._voices.use(known) as engine, self.place(urgency, units=text_units(text)):
             chunks = self.within_deadline(engine.speak(text, voice=known, speed=speed))
             try:
                 async for chunk in chunks:

@@ -47,6 +47,9 @@ class VoiceModels:
         """See `Residency.use`. `voice` must be one of `names`."""
         return self._residency.use(self._models[voice])
 
+    def model_of(self, voice: str) -> str:
+        return self._models[voice]
+
     def models(self) -> tuple[ModelStatus, ...]:
         return self._residency.snapshot()
 
@@ -71,7 +74,7 @@ class VoiceModels:
                 self._residency.unpin(model)
 
     def routing_stats(self) -> dict[str, Any]:
-        return self._residency.routing_stats()
+        return self._residency.routing_stats() | self._residency.room_stats()
 
 
 class EngineLoader:
