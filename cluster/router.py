@@ -20,6 +20,7 @@ from cluster.router_choice import ELSEWHERE_S, SAME_ZONE_S, Costs, Wanted
 from cluster.router_fleet import Fleet, Seen
 from cluster.router_requests import WAIT_S, PatientRouter
 from cluster.router_told import read
+from cluster.steering import Steering, steered
 
 PERIOD_S = 0.5
 """Between two questions to a replica. What it does not tell yet, the router remembers (`router_fleet.TRUST_S`)."""
@@ -43,7 +44,7 @@ def affinity(*, wait_s: float = WAIT_S, units: str = "") -> RequestRouterConfig:
     return RequestRouterConfig(**options)
 
 
-class AffinityRouter(PatientRouter):
+class AffinityRouter(Steering, PatientRouter):
     """There is one for each process that has a handle. All of it runs on the event loop of Serve's routers."""
 
     def __init__(
@@ -68,7 +69,8 @@ class AffinityRouter(PatientRouter):
     async def choose_replicas(
         self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None
     ) -> list[list[RunningReplica]]:
-        """One replica; or those that might be free, which Serve then asks; or none, and Serve tries again later."""
+        """One replica, or others where that one is in trouble; those that might be free, which Serve then asks; or
+        none, and Serve tries again later."""
         if pending_request is None:
             return [candidate_replicas]
         pending_request.routing_context.should_backoff = True  # without it Serve tries again at once, for ever
@@ -76,9 +78,9 @@ class AffinityRouter(PatientRouter):
         if place is not None:
             # Serve would ask a replica of which it has not heard lately; one that is full refuses anyway.
             self._replica_queue_len_cache.update(place.id, place.ongoing)
-            return [[self._replicas[place.id]]]
+            return steered([[self._replicas[place.id]]], candidate_replicas)
         unsure = [self._replicas[id] for id in self._fleet.uncertain()]
-        return [unsure] if unsure else []
+        return steered([unsure], candidate_replicas) if unsure else []
 
     def patience_s(self, pending: PendingRequest) -> float:
         own_s = getattr(pending.kwargs.get("urgency"), "wait_s", None)

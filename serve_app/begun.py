@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from deployments.contracts import AudioChunk, Finished, LlmItem, TextDelta, ToolCall, Usage
+from deployments.contracts import AudioChunk, Finished, LlmItem, TextDelta, ToolCall
+from serve_app.continuation import as_one
 from serve_app.conversation.phrases import Phrase, SpokenPhrases
 
 
@@ -45,15 +46,7 @@ class Begun:
             phrases = self.phrases.flush()
         self.parts.extend(map(SpokenPhrase, phrases))
         if isinstance(item, Finished):
-            self.parts.append(self.together(item))
+            self.parts.append(as_one(item, self.told))
         elif isinstance(item, ToolCall) or not spoken:
             self.parts.append(item)
         return bool(phrases)
-
-    def together(self, finished: Finished) -> Finished:
-        """As if it had been one request."""
-        usage = finished.usage
-        prompt = usage.prompt_tokens - self.told
-        return replace(
-            finished, usage=Usage(prompt, min(usage.cached_tokens, prompt), usage.generated_tokens + self.told)
-        )

@@ -17,6 +17,7 @@ from deployments.errors import AntiphonError, ModelFailed
 from deployments.store import Kind
 from deployments.urgency import Priority, urgent
 from serve_app.begun import Begun, Part, SpokenPhrase
+from serve_app.continuation import going_on
 from serve_app.conversation.items import Modality
 from serve_app.conversation.timeline import Moment
 from serve_app.flow import Brake, Flow
@@ -186,7 +187,7 @@ class Draft:
     def _generate(self, brief: Brief, begun: Begun) -> AsyncGenerator[LlmItem, None]:
         """The rest of an answer that has begun."""
         return self._models.llm.generate(
-            [*brief.messages, Message("assistant", begun.text)] if begun.text else brief.messages,
+            going_on(brief.messages, begun.text),
             session_id=brief.session_id,
             max_tokens=brief.max_tokens - begun.deltas,
             temperature=self._options.temperature,

@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from cluster.autoscaling import CALLS
+from cluster.circuit import CIRCUITS
 from cluster.own_replica import OwnEnd, own_handle, own_id
 from cluster.telemetry import Metrics, open_traces
 from deployments.errors import BadRequest
@@ -33,7 +34,7 @@ from serve_app.host import CallHost
 from serve_app.outbox import Outbox
 from serve_app.promotion import Promoter
 from serve_app.readiness import Readiness
-from serve_app.remotes import Remote, RemoteAsr, RemoteLlm, RemoteTts, RemoteTurn
+from serve_app.remotes import Remote, RemoteAsr, RemoteLlm, RemoteTts, RemoteTurn, SturdyRemote
 from serve_app.rooms.desk import RoomDesk, open_desk
 from serve_app.sessions import open_sessions
 from serve_app.settings import Settings, deployments_of
@@ -44,7 +45,7 @@ from serve_app.transports.realtime_socket import RealtimeLimits, RealtimeSocket,
 
 log = logging.getLogger("antiphon.ingress")
 
-REMOTES: Mapping[Kind, type[Remote]] = {"asr": RemoteAsr, "llm": RemoteLlm, "tts": RemoteTts, "turn": RemoteTurn}
+REMOTES: Mapping[Kind, type[SturdyRemote]] = {"asr": RemoteAsr, "llm": RemoteLlm, "tts": RemoteTts, "turn": RemoteTurn}
 
 SWITCH_S = 0.0005
 """Whenever sound is handed to native code, another Python thread may take over: Serve's, which work on many small
@@ -96,12 +97,14 @@ class Ingress:
         await asyncio.sleep(0)  # it begins, in a thread
         weights = Store(settings.store).fetch(vad_model) if vad_model else None
         vad = BatchedVoiceActivity(load_vad(settings.vad, weights))
-        reached = {name: REMOTES[kind](handle) for name, (kind, handle) in handles.items()}
+        self._telemetry = telemetry = Telemetry(Metrics(INSTRUMENTS), open_traces("antiphon", os.environ))
+        failures = settings.call.failures
+        CIRCUITS.configure(first_pause_s=failures.first_avoid_s, longest_pause_s=failures.longest_avoid_s)
+        reached = {name: REMOTES[kind](handle, failures, telemetry.report) for name, (kind, handle) in handles.items()}
         kinds = {name: kind for name, (kind, _) in handles.items()}
         self._directory = Directory(reached, kinds, Promoter(handles).promote)
         may_sleep = [each.name for each in deployments_of(settings) if each.options.replicas == 0]
         self._readiness = Readiness(reached, self._directory, settings.call, may_sleep)
-        self._telemetry = Telemetry(Metrics(INSTRUMENTS), open_traces("antiphon", os.environ))
         common = Common(self._telemetry)
         self._host = CallHost(self._directory, vad, self._readiness, settings.call, settings.ingress, common)
         self._sessions = await sessions

@@ -216,6 +216,42 @@ class Deadlines(Options):
         1.0, gt=0, description="The words of a sound that made the agent fall silent; without them voice decides."
     )
     end_of_turn_s: float = Field(1.0, gt=0, description="The turn model's answer; without one the silence decides.")
+    answer_s: float = Field(
+        20.0, gt=0, description="From the end of the caller's turn to the answer's first sound, whatever is waited for."
+    )
+
+
+class FailureOptions(Options):
+    """When is a replica of a model taken for frozen, where another one could answer? The request is then given to that
+    one, and the frozen one is not asked for a while. What is usual is learned from the answers themselves."""
+
+    stall_factor: float = Field(
+        3.0,
+        ge=1,
+        le=100,
+        description="An item that takes so many times as long as nine in ten did lately does not come any more. Work "
+        "that was only slow is lost by it, so not less.",
+    )
+    least_stall_ms: int = Field(
+        500,
+        ge=50,
+        le=60_000,
+        description="But nothing is late before this: below it a busy machine, a collection of garbage or a burst of "
+        "requests is more likely, and a caller takes so long a gap for a pause.",
+    )
+    longest_stall_ms: int = Field(
+        5000,
+        ge=50,
+        le=60_000,
+        description="And everything is after this, also what was never seen, such as a voice that must be loaded: the "
+        "other replica has the rest of the deadline.",
+    )
+    first_avoid_s: float = Field(
+        1.0, gt=0, description="So long a replica that failed or froze is not asked; then one request tries it again."
+    )
+    longest_avoid_s: float = Field(
+        30.0, gt=0, description="Where that fails too, twice as long, up to this: each try costs a caller a gap."
+    )
 
 
 class CallOptions(Options):
@@ -281,6 +317,7 @@ class CallOptions(Options):
     silence: SilenceOptions = SilenceOptions()
     phrases: PhraseOptions = PhraseOptions()
     deadlines: Deadlines = Deadlines()
+    failures: FailureOptions = FailureOptions()
 
 
 class IngressOptions(Options):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from cluster.telemetry import Measure
 from deployments.contracts import AudioChunk, Finished, Message, TextDelta, ToolCall, Usage
-from deployments.errors import AntiphonError
+from deployments.errors import AntiphonError, ModelFailed
 from serve_app.begun import Part, SpokenPhrase
 from serve_app.conversation.items import Answer, CallSettings, Ending, Script
 from serve_app.conversation.phrases import Phrase
@@ -76,6 +76,7 @@ class Reply:
         """Its writing began before anybody knew that it would be wanted."""
         self._released = asyncio.Event()
         self._may_write = asyncio.Event()
+        self._first_given = asyncio.Event()
         self._draft: Draft | None = None
         self._told = ToldAnswer(stage, answer)
         self._mouth = Mouth(stage, settings.speed, self._heard_first, lambda: on_audible(self))
@@ -112,12 +113,25 @@ class Reply:
 
     async def run(self) -> None:
         try:
-            await self._make_and_play()
+            async with asyncio.TaskGroup() as group:
+                watching = group.create_task(self._watch_for_the_first_of_it())
+                await self._make_and_play()
+                watching.cancel()
         except* AntiphonError as failures:
             await self._apologise(innermost(failures))
         if await self._mouth.played_out():
             self._stamp("agent_stopped")
         self._on_ended(self)
+
+    async def _watch_for_the_first_of_it(self) -> None:
+        """Raises ModelFailed where nothing of an answer that is wanted comes in time."""
+        await self._released.wait()
+        limit_s = self._stage.options.deadlines.answer_s
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._first_given.wait()
+        except TimeoutError as late:
+            raise ModelFailed(f"the answer did not begin within {limit_s:g} s") from late
 
     async def _make_and_play(self) -> None:
         prompt = await self._prompt()
@@ -213,13 +227,16 @@ class Reply:
     async def _give(self, part: Part) -> None:
         if isinstance(part, SpokenPhrase):
             await self._speak(part)
-        elif isinstance(part, TextDelta):
+            return
+        self._first_given.set()
+        if isinstance(part, TextDelta):
             self._told.say(part.text, "text")
         elif isinstance(part, ToolCall):
             self._told.call_tool(part)
 
     async def _speak(self, part: SpokenPhrase) -> None:
         chunk = await part.chunks.get()  # its words are told with its sound
+        self._first_given.set()
         await self._mouth.speak(self._told.say(part.phrase.text, "audio"), part, chunk)
 
     def _heard_first(self) -> None:

@@ -49,6 +49,12 @@ INSTRUMENTS = (
         "counter",
         "Answers not written in advance because turns of other calls waited for busy models.",
     ),
+    Instrument(
+        "antiphon_requests_repeated",
+        "counter",
+        "Requests of models that were made again because a replica died, failed or was silent for too long.",
+        ("model", "why"),
+    ),
 )
 
 WORK: Mapping[str, tuple[Moment, Moment]] = {

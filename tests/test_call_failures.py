@@ -66,6 +66,35 @@ async def test_speech_that_nobody_could_understand_is_apologised_for() -> None:
         assert statuses(rig) == [("failed", "no ears")]
 
 
+@pytest.mark.parametrize("kind", ["asr", "llm"])
+async def test_an_answer_that_does_not_begin_is_apologised_for_when_the_turn_has_waited_long_enough(kind: str) -> None:
+    class Frozen:
+        def __getattr__(self, name: str) -> Any:
+            return self.answer if kind == "asr" or name == "sentence_end" else self.items
+
+        async def answer(self, *args: Any, **how: Any) -> Any:
+            await asyncio.sleep(3600)
+
+        async def items(self, *args: Any, **how: Any) -> AsyncGenerator[LlmItem, None]:
+            await asyncio.sleep(3600)
+            yield Finished("stop", Usage())
+
+    options = CallOptions(prefill=False, deadlines=Deadlines(answer_s=0.3, end_of_turn_s=0.1))
+    frozen: Any = Frozen()
+    async with calling(options=options, **{kind: frozen}) as rig:
+        item = await turn(rig, "hello")
+        assert rig.line.words(item) == "sorry, i could not answer that. please say it again."
+        assert statuses(rig) == [("failed", "the answer did not begin within 0.3 s")]
+        assert rig.line.all(m.TurnTimed)[0].timeline["outcome"] == "failed"
+
+
+async def test_an_answer_that_began_may_take_its_time() -> None:
+    options = CallOptions(prefill=False, deadlines=Deadlines(answer_s=0.3))
+    async with calling(options=options, speed=5.0) as rig:
+        await turn(rig, "count to 20")
+        assert statuses(rig) == [("completed", None)]
+
+
 async def test_a_model_that_has_more_to_do_after_its_end_is_not_waited_for() -> None:
     class Lingers:
         async def generate(self, messages: Sequence[Message], **options: Any) -> AsyncGenerator[LlmItem, None]:
