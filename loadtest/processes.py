@@ -58,15 +58,20 @@ def ingress_processes(url: str) -> list[psutil.Process]:
 def replica_processes(url: str) -> dict[str, list[psutil.Process]]:
     """All replicas of the server at this address, those on this machine, by what Ray calls their deployment:
     `antiphon:asr`. Found as the ingress is."""
+    replicas = [(name, each) for each in system_processes(url) if (name := _deployment(each))]
+    return {name: [each for other, each in replicas if other == name] for name in sorted(dict(replicas))}
+
+
+def system_processes(url: str) -> list[psutil.Process]:
+    """All processes of the server at this address: everything below the nearest process that is above both the door
+    and an ingress."""
     for door in server_processes(url):
         with suppress(psutil.Error):
             for above in door.parents():
-                replicas = [(name, each) for each in above.children(recursive=True) if (name := _deployment(each))]
-                if any(name.lower().endswith(":ingress") for name, _ in replicas):
-                    return {
-                        name: [each for other, each in replicas if other == name] for name in sorted(dict(replicas))
-                    }
-    return {}
+                below = above.children(recursive=True)
+                if any(_deployment(each).lower().endswith(":ingress") for each in below):
+                    return below
+    return []
 
 
 def server_processes(url: str) -> list[psutil.Process]:

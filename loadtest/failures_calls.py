@@ -1,0 +1,167 @@
+"""Calls under failures: several at once, turn after turn, while the server's processes are struck at random moments."""
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import psutil
+
+from loadtest.caller import RealtimeCaller
+from loadtest.failures_kinds import Kind, victim
+from loadtest.recording import RATE_HZ
+from loadtest.voiced import Pcm
+from loadtest.wire import CallFailed, NoAnswer
+
+ANSWER_S = 45.0
+"""A turn that is not over by then has failed."""
+
+BETWEEN_S = (5.0, 10.0)
+"""From the moment when all is well again to the next strike: some turns, of about 5 s, are to pass undisturbed."""
+
+WHOLE_S = 60.0
+"""The longest wait for another process in the place of a killed one."""
+
+CALLS = 10
+"""A caller who has lost so many gives up."""
+
+PAUSE_S = (0.2, 1.0)
+"""Before a caller speaks again."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRow:
+    """One turn. Times in s since the course began. `silence_ms`: the longest one that the caller heard, from their last
+    word to the answer's first sound, or inside the answer because no more of it had come."""
+
+    call: int
+    began_s: float
+    ended_s: float
+    problem: str | None = None
+    silence_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """From when to when: one that kills is over at once."""
+
+    began_s: float
+    ended_s: float
+
+
+@dataclass(slots=True)
+class Course:
+    """Of one kind of failure."""
+
+    kind: str
+    turns: list[TurnRow] = field(default_factory=list)
+    strikes: list[Strike] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    """Why each call ended that should not have."""
+
+    def disturbed(self, turn: TurnRow) -> bool:
+        """Was a process struck, or frozen, while it lasted?"""
+        return any(strike.began_s < turn.ended_s and strike.ended_s >= turn.began_s for strike in self.strikes)
+
+    def silences_ms(self, *, disturbed: bool) -> list[float]:
+        """Of the turns that were answered."""
+        return [
+            turn.silence_ms
+            for turn in self.turns
+            if turn.silence_ms is not None and turn.problem is None and self.disturbed(turn) is disturbed
+        ]
+
+    @property
+    def failed(self) -> list[str]:
+        return [turn.problem for turn in self.turns if turn.problem is not None]
+
+
+class Trial:
+    """One kind of failure. `sound`: what every caller says, int16[n] at 24 kHz."""
+
+    def __init__(
+        self, url: str, kind: Kind, sound: Pcm, drawn: random.Random, between_s: tuple[float, float] = BETWEEN_S
+    ) -> None:
+        self.course = Course(kind.name)
+        self._between_s = between_s
+        self._url, self._kind, self._sound, self._drawn = url, kind, sound, drawn
+        self._began_s = time.monotonic()
+
+    async def run(self, calls: int, turns: int) -> Course:
+        """So many turns altogether, in so many calls at once."""
+        left = iter(range(turns))
+        striking = asyncio.create_task(self._strike_for_ever())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(calls):
+                    group.create_task(self._call(number, left, random.Random(self._drawn.random())))
+        finally:
+            striking.cancel()
+            await asyncio.gather(striking, return_exceptions=True)
+        return self.course
+
+    def _now_s(self) -> float:
+        return time.monotonic() - self._began_s
+
+    # --- callers
+
+    async def _call(self, number: int, left: Iterator[int], drawn: random.Random) -> None:
+        """Turn after turn as long as any are left, in a new call where one is lost."""
+        for _ in range(CALLS):
+            try:
+                async with RealtimeCaller(self._url, extensions=()) as caller:
+                    while next(left, None) is not None:
+                        await asyncio.sleep(drawn.uniform(*PAUSE_S))
+                        self.course.turns.append(await self._turn(number, caller))
+                return
+            except CallFailed as ended:
+                self.course.lost.append(str(ended))
+
+    async def _turn(self, number: int, caller: RealtimeCaller) -> TurnRow:
+        began_s, gaps = self._now_s(), len(caller.gaps)
+        await caller.say(self._sound)
+        try:
+            answer = await caller.answer(ANSWER_S)
+        except NoAnswer as silent:
+            return TurnRow(number, began_s, self._now_s(), str(silent))
+        problem = None if answer.status == "completed" else f"{answer.status}: {answer.reason}"
+        if answer.voice_to_voice_ms is None:
+            return TurnRow(number, began_s, self._now_s(), problem or "an answer without a sound")
+        inside_ms = [gap.samples * 1000 / RATE_HZ for gap in caller.gaps[gaps:]]
+        return TurnRow(number, began_s, self._now_s(), problem, max(answer.voice_to_voice_ms, *inside_ms, 0.0))
+
+    # --- strikes
+
+    async def _strike_for_ever(self) -> None:
+        whole = len(await self._processes())
+        while True:
+            await asyncio.sleep(self._drawn.uniform(*self._between_s))
+            struck = victim(await self._processes(), self._drawn)
+            if struck is not None and self._kind.strike(struck):
+                await self._let_pass(struck, whole)
+
+    async def _let_pass(self, struck: psutil.Process, whole: int) -> None:
+        began_s = self._now_s()
+        if not self._kind.frozen_s:
+            self.course.strikes.append(Strike(began_s, began_s))
+            await self._until_whole(whole, struck.pid)
+            return
+        try:
+            await asyncio.sleep(self._kind.frozen_s)
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                struck.send_signal(signal.SIGCONT)
+            self.course.strikes.append(Strike(began_s, self._now_s()))
+
+    async def _until_whole(self, whole: int, killed: int) -> None:
+        deadline_s = time.monotonic() + WHOLE_S
+        while time.monotonic() < deadline_s:
+            if len([each for each in await self._processes() if each.pid != killed]) >= whole:
+                return
+            await asyncio.sleep(0.5)
+
+    async def _processes(self) -> list[psutil.Process]:
+        return await asyncio.to_thread(self._kind.processes, self._url)

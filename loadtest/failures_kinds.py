@@ -1,0 +1,66 @@
+"""What may go wrong with a server's processes, and how to make it so, on the machine where it runs."""
+
+import random
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import psutil
+
+from loadtest.processes import system_processes
+
+MODELS = ("asr", "llm", "tts", "turn")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`title`: how the title of a process begins that is struck. `frozen_s`: it is stopped for so long and then goes
+    on; 0: it is killed, and another one takes its place."""
+
+    name: str
+    title: str
+    frozen_s: float = 0.0
+
+    def processes(self, url: str) -> list[psutil.Process]:
+        """Of the server at this address. Any of them may be struck."""
+        return [each for each in system_processes(url) if _title(each).startswith(self.title)]
+
+    def strike(self, process: psutil.Process) -> bool:
+        """False: somebody else was quicker."""
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGSTOP if self.frozen_s else signal.SIGKILL)
+            return True
+        return False
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        *(Kind(f"{model} killed", f"ray::ServeReplica:antiphon:{model}") for model in MODELS),
+        *(Kind(f"{model} frozen", f"ray::ServeReplica:antiphon:{model}", frozen_s=4.0) for model in MODELS),
+        Kind("controller killed", "ray::ServeController"),
+    )
+}
+"""By name, in the order of a run. Further ones go here."""
+
+
+def chosen(names: str) -> list[Kind]:
+    """The kinds whose names begin with one of these, between commas; all of them where nothing is named. Raises
+    ValueError where a name fits none."""
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    for name in wanted:
+        if not any(kind.startswith(name) for kind in KINDS):
+            raise ValueError(f"no kind of failure is called {name!r}: there are {', '.join(KINDS)}")
+    return [kind for name, kind in KINDS.items() if not wanted or any(name.startswith(each) for each in wanted)]
+
+
+def victim(processes: Sequence[psutil.Process], drawn: random.Random) -> psutil.Process | None:
+    """One of them; None where there are none. The same draw takes the same one: they are sorted by age."""
+    return drawn.choice(sorted(processes, key=lambda each: each.pid)) if processes else None
+
+
+def _title(process: psutil.Process) -> str:
+    with suppress(psutil.Error):
+        return next(iter(process.cmdline()), "")
+    return ""
