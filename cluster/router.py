@@ -25,6 +25,10 @@ from cluster.steering import Steering, steered
 PERIOD_S = 0.5
 """Between two questions to a replica. What it does not tell yet, the router remembers (`router_fleet.TRUST_S`)."""
 
+ABSENT_S = 20.0
+"""Where there is no replica at all, one is on its way: Serve needs six seconds for a dead one's successor, and a model
+has to be loaded. Waiting for that costs nobody else anything; callers have deadlines of their own."""
+
 Units = Callable[[str, list[Any], dict[Any, Any]], float]
 
 
@@ -84,7 +88,8 @@ class AffinityRouter(Steering, PatientRouter):
 
     def patience_s(self, pending: PendingRequest) -> float:
         own_s = getattr(pending.kwargs.get("urgency"), "wait_s", None)
-        return self.wait_s if own_s is None else min(self.wait_s, own_s)
+        wait_s = self.wait_s if self._replicas else max(self.wait_s, ABSENT_S)
+        return wait_s if own_s is None else min(wait_s, own_s)
 
     def taken(self, pending: PendingRequest, replica: ReplicaID) -> None:
         metadata = pending.metadata

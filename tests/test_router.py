@@ -2,15 +2,18 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cluster.router import AffinityRouter
 from cluster.router_choice import Costs, Place, Wanted, choose, load_cost
 from cluster.router_fleet import DOUBT_S, TRUST_S, Fleet, Seen
 from cluster.router_memory import SESSION_S, Memory
 from cluster.router_told import NOTHING, Told, read
+from deployments.urgency import Urgency
 
 COSTS = Costs(load_s=1.0, prefix_s=0.5)
 ASK, KEYED, TALK = Wanted(), Wanted("amy"), Wanted("", "call")
@@ -397,3 +400,24 @@ def test_what_a_replica_tells_is_read() -> None:
 )
 def test_what_makes_no_sense_was_not_said(stats: dict[str, object]) -> None:
     assert read(stats) == NOTHING
+
+
+# --- how long a request waits
+
+
+class Asked:
+    """A request that waits for a replica."""
+
+    def __init__(self, **kwargs: object) -> None:
+        self.kwargs = kwargs
+
+
+@pytest.mark.parametrize(
+    ("replicas", "urgency", "patience_s"),
+    [(1, None, 5), (1, Urgency(wait_s=2), 2), (1, Urgency(wait_s=60), 5), (0, None, 20), (0, Urgency(wait_s=2), 2)],
+)
+def test_who_has_no_replica_waits_for_one_to_come(replicas: int, urgency: Urgency | None, patience_s: float) -> None:
+    router = AffinityRouter.__new__(AffinityRouter)
+    router.wait_s, router._replicas = 5.0, dict.fromkeys(range(replicas))  # type: ignore[assignment]
+    asked: Any = Asked(urgency=urgency)
+    assert router.patience_s(asked) == patience_s
