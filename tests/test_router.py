@@ -418,6 +418,7 @@ class Asked:
 )
 def test_who_has_no_replica_waits_for_one_to_come(replicas: int, urgency: Urgency | None, patience_s: float) -> None:
     router = AffinityRouter.__new__(AffinityRouter)
-    router.wait_s, router._replicas = 5.0, dict.fromkeys(range(replicas))  # type: ignore[assignment]
+    there: Any = dict.fromkeys(range(replicas))
     asked: Any = Asked(urgency=urgency)
+    router.wait_s, router._replicas = 5.0, there
     assert router.patience_s(asked) == patience_s
