@@ -44,7 +44,8 @@ async def test_who_is_refused_is_told_from_who_is_not_answered(monkeypatch: pyte
             return
         let_in.set()
         await caller.send('{"type": "session.created", "session": {}}')
-        await asyncio.sleep(0.5)
+        for _ in range(5):
+            await caller.recv()
 
     async with serve(answer, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
