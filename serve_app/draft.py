@@ -17,12 +17,12 @@ from deployments.errors import AntiphonError, ModelFailed
 from deployments.store import Kind
 from deployments.urgency import Priority, urgent
 from serve_app.begun import Begun, Part, SpokenPhrase
+from serve_app.call_options import CallOptions
 from serve_app.continuation import going_on
 from serve_app.conversation.items import Modality
 from serve_app.conversation.timeline import Moment
 from serve_app.flow import Brake, Flow
 from serve_app.models import Models
-from serve_app.options import CallOptions
 
 T = TypeVar("T")
 

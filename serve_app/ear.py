@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator
 
 from deployments.contracts import SPEECH_RATE_HZ, Pcm
+from serve_app.call_options import ListeningOptions
 from serve_app.conversation.items import ServerVad, TurnDetection
 from serve_app.conversation.listening import AudioMemory, Fact, Hearing, Windows, samples
 from serve_app.conversation.timeline import now_s
 from serve_app.conversation.vad_batch import BatchedVoiceActivity
-from serve_app.options import ListeningOptions
 
 IDLE_MEMORY_S = 10
 """Kept while nobody speaks: more than any prefix padding, little enough for many silent calls."""

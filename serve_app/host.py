@@ -11,13 +11,14 @@ from cluster.telemetry import Measure
 from deployments.errors import CallerGone
 from deployments.logs import call_id
 from serve_app.call import Call
+from serve_app.call_options import CallOptions
 from serve_app.conversation.history import History
 from serve_app.conversation.items import CallSettings, Ending
 from serve_app.conversation.messages import GoingAway, StopSpeaking
 from serve_app.conversation.vad_batch import BatchedVoiceActivity
 from serve_app.directory import Directory
 from serve_app.ear import Ear
-from serve_app.options import CallOptions, IngressOptions
+from serve_app.options import IngressOptions
 from serve_app.orders import obey
 from serve_app.outbox import Outbox
 from serve_app.readiness import Readiness

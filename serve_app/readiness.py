@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Collection, Mapping
 
 from deployments.errors import AntiphonError
+from serve_app.call_options import CallOptions
 from serve_app.directory import Directory
-from serve_app.options import CallOptions
 from serve_app.remotes import Remote
 from serve_app.stock import Stock
 

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from serve_app.call_options import CallOptions
 from serve_app.conversation.record import Line, LineRecorder, Recorder
 from serve_app.conversation.replay import BadRecord
 from serve_app.ear import Ear
-from serve_app.options import CallOptions
 
 log = logging.getLogger("antiphon.ingress")
 

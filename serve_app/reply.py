@@ -9,6 +9,7 @@ from cluster.telemetry import Measure
 from deployments.contracts import AudioChunk, Finished, Message, TextDelta, ToolCall, Usage
 from deployments.errors import AntiphonError, ModelFailed
 from serve_app.begun import Part, SpokenPhrase
+from serve_app.call_options import CallOptions
 from serve_app.conversation.items import Answer, CallSettings, Ending, Script
 from serve_app.conversation.phrases import Phrase
 from serve_app.conversation.timeline import Moment, Timeline
@@ -16,7 +17,6 @@ from serve_app.draft import Brief, Draft
 from serve_app.filler import Filler
 from serve_app.models import Models
 from serve_app.mouth import Mouth
-from serve_app.options import CallOptions
 from serve_app.stage import Stage
 from serve_app.told_answer import ToldAnswer
 from serve_app.written import Written

@@ -14,7 +14,8 @@ from deployments.tts.options import TtsOptions
 from deployments.turn.options import TurnOptions
 from deployments.vad.options import VadOptions
 from serve_app.admin.options import AdminOptions
-from serve_app.options import CallOptions, ClusterOptions, IngressOptions, LiveKitOptions, RegistryOptions
+from serve_app.call_options import CallOptions
+from serve_app.options import ClusterOptions, IngressOptions, LiveKitOptions, RegistryOptions
 from serve_app.served import ENGINES_WITHOUT_WEIGHTS, SERVED_KINDS, WITHOUT_WEIGHTS, More, Served, served
 from serve_app.settings_sources import Variables, resolve, shown
 

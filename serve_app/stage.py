@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from serve_app.back_off import BackOff
+from serve_app.call_options import CallOptions
 from serve_app.conversation.history import History
 from serve_app.models import Models
-from serve_app.options import CallOptions
 from serve_app.outbox import Outbox
 from serve_app.sessions import KeptSession
 from serve_app.stock import Stock

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from deployments.contracts import AudioChunk, Tts
 from deployments.errors import AntiphonError, BadRequest
 from deployments.urgency import Priority, urgent
-from serve_app.options import CallOptions
+from serve_app.call_options import CallOptions
 
 log = logging.getLogger("antiphon.call")
 

@@ -22,9 +22,10 @@ from deployments.options import LogOptions
 from deployments.vad.energy import EnergyVad
 from deployments.vad.options import VadOptions
 from loadtest.room_ticket import Keys, fresh
+from serve_app.call_options import CallOptions
 from serve_app.conversation.vad_batch import BatchedVoiceActivity
 from serve_app.host import CallHost
-from serve_app.options import CallOptions, IngressOptions, LiveKitOptions
+from serve_app.options import IngressOptions, LiveKitOptions
 from serve_app.readiness import Readiness
 from serve_app.remotes import Remote
 from serve_app.rooms.desk import RoomDesk

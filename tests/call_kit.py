@@ -25,6 +25,7 @@ from deployments.urgency import Urgency, current_urgency
 from deployments.vad.energy import EnergyVad
 from deployments.vad.options import VadOptions
 from serve_app.call import Call
+from serve_app.call_options import CallOptions
 from serve_app.conversation import messages as m
 from serve_app.conversation.history import History
 from serve_app.conversation.items import CallSettings, MessageItem
@@ -32,7 +33,6 @@ from serve_app.conversation.turns import State
 from serve_app.conversation.vad_batch import BatchedVoiceActivity
 from serve_app.ear import Ear
 from serve_app.models import Models, Promote
-from serve_app.options import CallOptions
 from serve_app.outbox import Outbox
 from serve_app.paced_outbox import PacedOutbox
 from serve_app.records import recorded

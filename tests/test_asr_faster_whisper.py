@@ -13,8 +13,8 @@ from deployments.audio import resample, to_float
 from deployments.contracts import SPEECH_RATE_HZ, ModelFiles
 from deployments.errors import BadModel, BadRequest
 from loadtest.repertoire import mhm
+from serve_app.call_options import BACKCHANNELS
 from serve_app.conversation.barge_in import Backchannels
-from serve_app.options import BACKCHANNELS
 from tests.spoken import model, speech
 
 OPTIONS = AsrOptions(model="whisper-tiny.en")

@@ -8,8 +8,8 @@ import pytest
 
 from deployments.options import Timing
 from serve_app.back_off import BUSY, FRESH_S, LEAST_S, BackOff
+from serve_app.call_options import CallOptions
 from serve_app.conversation import messages as m
-from serve_app.options import CallOptions
 from serve_app.stage import Common
 from tests.call_kit import PATIENCE_S, Rig, calling, prepared, said, silence, speaking, synthetic_llm
 from tests.test_partials import WORDS, Asr, give_slowly

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serve_app.call_options import BACKCHANNELS, TurnTakingOptions
 from serve_app.conversation.barge_in import Backchannels, Intrusion, Verdict, VoiceJudge, WordsJudge, judge_for
-from serve_app.options import BACKCHANNELS, TurnTakingOptions
 
 OPTIONS = TurnTakingOptions()
 JUDGE = WordsJudge(OPTIONS)

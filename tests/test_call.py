@@ -8,13 +8,13 @@ import numpy as np
 
 from deployments.contracts import Message, Pcm, Transcript
 from deployments.options import Timing
+from serve_app.call_options import CallOptions, TurnTakingOptions
 from serve_app.conversation import messages as m
 from serve_app.conversation.items import (
     AnswerOptions,
     CallSettings,
     SemanticVad,
 )
-from serve_app.options import CallOptions, TurnTakingOptions
 from tests.call_kit import (
     BRIEF,
     PATIENCE_S,

@@ -10,8 +10,8 @@ from deployments.audio import resample
 from deployments.contracts import Pcm, Transcript
 from deployments.errors import ModelFailed
 from deployments.tones import decode
+from serve_app.call_options import CallOptions, TurnTakingOptions
 from serve_app.conversation import messages as m
-from serve_app.options import CallOptions, TurnTakingOptions
 from tests.call_kit import PLAY_RATE_HZ, PacedLine, Rig, answered, calling, said, silence, speaking, statuses
 
 WINDOW = 512  # samples

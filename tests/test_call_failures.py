@@ -6,9 +6,9 @@ import pytest
 
 from deployments.contracts import Finished, LlmItem, Message, Pcm, TextDelta, ToolCall, Transcript, Usage
 from deployments.errors import ModelFailed
+from serve_app.call_options import CallOptions, Deadlines
 from serve_app.conversation import messages as m
 from serve_app.conversation.turns import State
-from serve_app.options import CallOptions, Deadlines
 from tests.call_kit import (
     calling,
     said,

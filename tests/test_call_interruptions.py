@@ -6,11 +6,11 @@ import numpy as np
 
 from deployments.options import Timing
 from deployments.tones import decode, encode
+from serve_app.call_options import CallOptions, TurnTakingOptions
 from serve_app.conversation import messages as m
 from serve_app.conversation.items import (
     SemanticVad,
 )
-from serve_app.options import CallOptions, TurnTakingOptions
 from serve_app.paced_outbox import PacedOutbox
 from tests.call_kit import (
     BRIEF,

@@ -10,11 +10,11 @@ import numpy as np
 from deployments.contracts import LlmItem, Message, ToolCall
 from deployments.options import Timing
 from deployments.tones import decode
+from serve_app.call_options import CallOptions, PhraseOptions, SilenceOptions
 from serve_app.conversation import messages as m
 from serve_app.conversation.items import AnswerOptions, MessageItem, SemanticVad, ServerVad
 from serve_app.conversation.turns import State
 from serve_app.manners import LAST_WORD_S
-from serve_app.options import CallOptions, PhraseOptions, SilenceOptions
 from tests.call_kit import (
     BRIEF,
     PATIENCE_S,

@@ -7,9 +7,9 @@ from typing import Any
 from deployments.contracts import LlmItem, Message, Pcm, Transcript
 from deployments.options import Timing
 from deployments.urgency import Priority, Urgency, current_urgency
+from serve_app.call_options import CallOptions, Deadlines, ListeningOptions, TurnTakingOptions
 from serve_app.conversation import messages as m
 from serve_app.conversation.turns import State
-from serve_app.options import CallOptions, Deadlines, ListeningOptions, TurnTakingOptions
 from tests.call_kit import (
     PATIENCE_S,
     Rig,

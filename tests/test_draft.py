@@ -11,11 +11,11 @@ from deployments.errors import ModelFailed
 from deployments.options import Timing
 from deployments.urgency import Priority
 from serve_app.begun import Part, SpokenPhrase
+from serve_app.call_options import CallOptions, Deadlines
 from serve_app.conversation.items import Modality
 from serve_app.draft import Brief, Draft, timely
 from serve_app.flow import Flow
 from serve_app.models import Models
-from serve_app.options import CallOptions, Deadlines
 from tests.call_kit import PATIENCE_S, Recording, synthetic_asr, synthetic_llm, synthetic_tts, synthetic_turn
 
 

@@ -5,11 +5,11 @@ from deployments.contracts import Pcm
 from deployments.tones import encode
 from deployments.vad.energy import EnergyVad
 from deployments.vad.options import VadOptions
+from serve_app.call_options import ListeningOptions
 from serve_app.conversation.items import SemanticVad, ServerVad, TurnDetection
 from serve_app.conversation.listening import Fact, VoicePaused, VoiceResumed, VoiceStarted, milliseconds
 from serve_app.conversation.vad_batch import BatchedVoiceActivity
 from serve_app.ear import IDLE_MEMORY_S, Ear
-from serve_app.options import ListeningOptions
 from tests.call_kit import silence
 
 OPTIONS = ListeningOptions()

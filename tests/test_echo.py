@@ -9,8 +9,8 @@ from deployments import tones
 from deployments.audio import to_pcm
 from deployments.contracts import SPEECH_RATE_HZ, Pcm
 from loadtest.speech import RECORDINGS
+from serve_app.call_options import TurnTakingOptions
 from serve_app.conversation.echo import DELAY_MS, PlayedMemory, likeness
-from serve_app.options import TurnTakingOptions
 from tests.interjection import INTERJECTION
 from tests.spoken import speech
 

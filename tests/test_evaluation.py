@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from deployments.contracts import Pcm, Word
 from deployments.vad.energy import EnergyVad
 from deployments.vad.options import VadOptions
+from serve_app.call_options import CallOptions, TurnTakingOptions
 from serve_app.conversation.items import SemanticVad
 from serve_app.conversation.judging import TurnJudge
 from serve_app.evaluation import clips
@@ -18,7 +19,6 @@ from serve_app.evaluation.replay import replay
 from serve_app.evaluation.report import table
 from serve_app.evaluation.scores import by_options, by_silence, frontier, judged, score
 from serve_app.evaluation.search import Trial, best, changed, curves
-from serve_app.options import CallOptions, TurnTakingOptions
 from tests.call_kit import synthetic_asr, synthetic_llm, synthetic_turn
 
 LATENCIES = Latencies(turn_ms=50, transcript_ms=80, sentence_end_ms=60)

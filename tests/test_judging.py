@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serve_app.call_options import TurnTakingOptions
 from serve_app.conversation.items import SemanticVad, ServerVad
 from serve_app.conversation.judging import TurnJudge, certainty
-from serve_app.options import TurnTakingOptions
 
 Eagerness = Literal["low", "medium", "high", "auto"]
 OPTIONS = TurnTakingOptions()

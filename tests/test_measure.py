@@ -10,8 +10,8 @@ from deployments import measure, say, tones
 from deployments.audio import resample
 from deployments.in_process import read_sections
 from serve_app import cli
+from serve_app.call_options import DEFAULT_INSTRUCTIONS
 from serve_app.commands.check_config import without_secrets
-from serve_app.options import DEFAULT_INSTRUCTIONS
 from serve_app.settings import load_settings
 
 CONFIG = """

@@ -7,8 +7,8 @@ from typing import Any
 
 from deployments.contracts import Pcm, Transcript
 from deployments.errors import ModelFailed
+from serve_app.call_options import CallOptions, ListeningOptions
 from serve_app.conversation import messages as m
-from serve_app.options import CallOptions, ListeningOptions
 from tests.call_kit import PATIENCE_S, Rig, calling, said, silence, synthetic_asr, turn
 
 WORDS = "one two three four five six seven eight"

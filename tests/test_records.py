@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from serve_app.call_options import CallOptions
 from serve_app.cli import main
 from serve_app.conversation import barge_in, judging, listening, turns
 from serve_app.conversation import messages as m
@@ -16,7 +17,6 @@ from serve_app.conversation.barge_in import Intrusion, Verdict
 from serve_app.conversation.items import ServerVad
 from serve_app.conversation.replay import replayed
 from serve_app.conversation.turns import Command, Event, State
-from serve_app.options import CallOptions
 from serve_app.records import LARGEST_BYTES, WAITING_LINES, RecordFile, read_record
 from tests.call_kit import BRIEF, calling, said, silence, speaking, turn
 

@@ -11,7 +11,7 @@ from cluster.telemetry import Measure
 from deployments.contracts import AudioChunk, Finished, Message, TextDelta, Tool, ToolCall, Usage
 from deployments.errors import AtCapacity, BadRequest, ModelFailed
 from deployments.urgency import Priority, Urgency, urgent
-from serve_app.options import FailureOptions
+from serve_app.call_options import FailureOptions
 from serve_app.remotes import RemoteAsr, RemoteLlm, RemoteTts, RemoteTurn
 from serve_app.remotes.pace import Pace
 from serve_app.telemetry import INSTRUMENTS

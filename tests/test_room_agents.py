@@ -8,8 +8,8 @@ import pytest
 from livekit import api, rtc
 
 from loadtest.room_ticket import Keys, fresh
+from serve_app.call_options import CallOptions, SilenceOptions
 from serve_app.conversation.items import MessageItem
-from serve_app.options import CallOptions, SilenceOptions
 from serve_app.rooms.agents import Reserved
 from serve_app.rooms.roll import Ended
 from serve_app.rooms.server import Badge

@@ -5,10 +5,11 @@ import asyncio
 import pytest
 
 from deployments.options import Timing
+from serve_app.call_options import CallOptions
 from serve_app.conversation import messages as m
 from serve_app.conversation.items import AnswerOptions, CallSettings, MessageItem
 from serve_app.host import FAREWELL_S
-from serve_app.options import CallOptions, IngressOptions
+from serve_app.options import IngressOptions
 from serve_app.outbox import Outbox
 from serve_app.sessions import SOCKET_ID, KeptSession, Sessions
 from tests.agents_kit import new_host

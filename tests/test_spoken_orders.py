@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serve_app.call_options import GOODBYE, REPEAT, STOP, PhraseOptions
 from serve_app.conversation.spoken_orders import SpokenOrders
-from serve_app.options import GOODBYE, REPEAT, STOP, PhraseOptions
 
 ORDERS = SpokenOrders(PhraseOptions())
 KNOWN = {"stop": STOP, "repeat": REPEAT, "goodbye": GOODBYE}

@@ -7,7 +7,7 @@ import pytest
 from deployments.contracts import AudioChunk
 from deployments.errors import BadRequest, ModelFailed
 from deployments.tones import decode
-from serve_app.options import CallOptions, SilenceOptions
+from serve_app.call_options import CallOptions, SilenceOptions
 from serve_app.stock import KEPT, Stock
 from tests.call_kit import PLAY_RATE_HZ, synthetic_tts
 

@@ -4,9 +4,9 @@ import asyncio
 from typing import Any
 
 from deployments.options import Timing
+from serve_app.call_options import CallOptions
 from serve_app.conversation import messages as m
 from serve_app.conversation.items import MessageItem
-from serve_app.options import CallOptions
 from serve_app.tally import Tally
 from tests.call_kit import PATIENCE_S, Rig, calling, prepared, said, silence, synthetic_llm, turn
 

@@ -17,12 +17,12 @@ from jsonschema import Draft202012Validator
 from livekit import rtc
 
 from deployments.errors import BadRequest
+from serve_app.call_options import CallOptions
 from serve_app.conversation import messages as m
 from serve_app.conversation.items import CallSettings, Ending
 from serve_app.conversation.timeline import CHAIN, ORIGINS, Moment, Timeline
 from serve_app.conversation.turns import State
 from serve_app.ingress import Ingress
-from serve_app.options import CallOptions
 from serve_app.readiness import Readiness
 from serve_app.rooms import request as request_module
 from serve_app.rooms.choices import LOOPBACK, MAX_METADATA_BYTES, PREFIX, TEXTS, read_metadata

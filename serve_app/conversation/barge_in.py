@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
-from serve_app.options import TurnTakingOptions
+from serve_app.call_options import TurnTakingOptions
 
 
 class Verdict(Enum):

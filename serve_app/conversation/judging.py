@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from math import exp, log
 
+from serve_app.call_options import TurnTakingOptions
 from serve_app.conversation.items import SemanticVad, ServerVad
-from serve_app.options import TurnTakingOptions
 
 SUREST = 0.02
 """A model that claims to be surer than this, of yes or of no, is not believed: it would outweigh the other."""

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from serve_app.call_options import TurnTakingOptions
 from serve_app.conversation.barge_in import Intrusion, Verdict
 from serve_app.conversation.items import SemanticVad, ServerVad, TurnDetection
 from serve_app.conversation.judging import TurnJudge
 from serve_app.conversation.listening import AudioMemory, Fact, Hearing
 from serve_app.conversation.turns import Command, Event, State
-from serve_app.options import TurnTakingOptions
 
 Line = dict[str, Any]
 FORMAT = 1

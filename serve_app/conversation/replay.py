@@ -10,13 +10,13 @@ from typing import Any
 
 from deployments.contracts import SPEECH_RATE_HZ
 from deployments.errors import AntiphonError
+from serve_app.call_options import TurnTakingOptions
 from serve_app.conversation.barge_in import Intrusion, judge_for
 from serve_app.conversation.items import TurnDetection
 from serve_app.conversation.judging import TurnJudge
 from serve_app.conversation.listening import Fact, Hearing, VoiceResumed, VoiceStarted
 from serve_app.conversation.record import FORMAT, STEPS, Line, detection_of
 from serve_app.conversation.turns import Command, Event, IllegalEvent, State, step
-from serve_app.options import TurnTakingOptions
 
 FORGETS = {Command.COMMIT_TURN, Command.FORGET_TURN}
 """After these the next voice is a new start."""

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
+from serve_app.call_options import PhraseOptions
 from serve_app.conversation.barge_in import plain
-from serve_app.options import PhraseOptions
 
 SpokenOrder = Literal["stop", "repeat", "goodbye"]
 LONGEST = 80

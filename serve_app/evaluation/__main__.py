@@ -21,13 +21,13 @@ from pydantic import ValidationError
 
 from deployments.errors import AntiphonError
 from deployments.in_process import Sections
+from serve_app.call_options import TurnTakingOptions
 from serve_app.evaluation.making import material, recordings_folder
 from serve_app.evaluation.pauses import Material
 from serve_app.evaluation.picture import DARK, LIGHT, draw
 from serve_app.evaluation.report import as_message, comparison, proposals, table
 from serve_app.evaluation.scores import by_options, judged, score
 from serve_app.evaluation.search import Point, Trial, best, changed, curves
-from serve_app.options import TurnTakingOptions
 from serve_app.problems import SettingsError
 from serve_app.settings import Settings, load_settings
 

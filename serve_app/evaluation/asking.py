@@ -8,6 +8,7 @@ from statistics import median
 from typing import TypeVar
 
 from deployments.contracts import SPEECH_RATE_HZ, Asr, Llm, Message, TextDelta, TurnDetector, VoiceActivity
+from serve_app.call_options import CallOptions
 from serve_app.conversation.items import SemanticVad
 from serve_app.conversation.listening import VoicePaused, VoiceResumed, VoiceStarted, milliseconds, samples
 from serve_app.conversation.phrases import SpokenPhrases
@@ -16,7 +17,6 @@ from serve_app.ear import Ear
 from serve_app.evaluation.clips import Clip
 from serve_app.evaluation.pauses import NEAR_MS, WINDOW_MS, Latencies, Pause
 from serve_app.listener import TURN_MODEL_SAMPLES
-from serve_app.options import CallOptions
 
 T = TypeVar("T")
 CLOSELY_MS, SPARSELY_MS, LAST_MS = 256, 160, 1300

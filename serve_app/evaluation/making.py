@@ -15,11 +15,11 @@ from deployments.contracts import SPEECH_RATE_HZ, Asr, Pcm, Tts
 from deployments.in_process import Engines, Sections
 from deployments.measure import read_wav
 from deployments.say import spoken
+from serve_app.call_options import CallOptions
 from serve_app.evaluation import asking, clips, texts
 from serve_app.evaluation.asking import Models, pauses_of
 from serve_app.evaluation.clips import Clip, Sentence
 from serve_app.evaluation.pauses import Material, Pause, read_material, write_material
-from serve_app.options import CallOptions
 
 SPEECH_VARIABLE = "SPEECH_RECORDINGS"
 CUTS_OF_RECORDINGS, CUTS_OF_SPEECH = 3, 1

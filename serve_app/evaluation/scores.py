@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from serve_app.call_options import TurnTakingOptions
 from serve_app.conversation.items import SemanticVad, ServerVad
 from serve_app.conversation.judging import TurnJudge
 from serve_app.evaluation.pauses import Latencies, Pause
 from serve_app.evaluation.replay import LONGEST_MS, Verdict, replay
-from serve_app.options import TurnTakingOptions
 
 NewJudge = Callable[[], TurnJudge]
 AMBIGUOUS = "joined"

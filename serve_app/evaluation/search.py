@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from serve_app.call_options import TurnTakingOptions
 from serve_app.evaluation.pauses import Latencies, Pause
 from serve_app.evaluation.scores import NewJudge, Score, by_options, by_silence, frontier, judged, score
-from serve_app.options import TurnTakingOptions
 
 Changes = Mapping[str, float]
 

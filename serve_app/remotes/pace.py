@@ -4,7 +4,7 @@ import math
 from collections import deque
 from collections.abc import Hashable
 
-from serve_app.options import FailureOptions
+from serve_app.call_options import FailureOptions
 
 REMEMBERED = 32
 """Answers that make what is usual: a minute or two of a call."""

@@ -15,7 +15,7 @@ from cluster.circuit import CIRCUITS
 from cluster.steering import sent_to
 from cluster.telemetry import Measure
 from deployments.errors import AntiphonError, ModelFailed
-from serve_app.options import FailureOptions
+from serve_app.call_options import FailureOptions
 from serve_app.remotes.pace import Paces
 from serve_app.remotes.plain import Remote, end, translated
 from serve_app.remotes.request import Request

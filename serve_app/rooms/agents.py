@@ -11,9 +11,10 @@ import numpy as np
 from deployments.contracts import SPEECH_RATE_HZ
 from deployments.errors import BadRequest
 from deployments.logs import call_id
+from serve_app.call_options import CallOptions
 from serve_app.conversation.items import CallSettings
 from serve_app.host import CallHost, Hosted
-from serve_app.options import CallOptions, LiveKitOptions
+from serve_app.options import LiveKitOptions
 from serve_app.paced_outbox import PacedOutbox
 from serve_app.readiness import Readiness
 from serve_app.rooms.choices import Choices, Known, choose
