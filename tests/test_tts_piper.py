@@ -116,6 +116,20 @@ async def test_another_model_speaks_beside_it(engine: PiperTts, voice: ModelFile
     assert voices.routing_stats()["resident"] == ["piper-jim", "piper-joe"]
 
 
+async def test_the_default_model_can_be_loaded_anew_from_its_files(
+    engine: PiperTts, voice: ModelFiles, tmp_path: Path
+) -> None:
+    joe = Catalogue.load().get("piper-joe", "tts")
+    files = {name: spec.model_copy(update={"source": f"file:{voice.paths[name]}"}) for name, spec in joe.files.items()}
+    specs = {"piper-joe": joe.model_copy(update={"files": files})}
+    voices = VoiceModels(PiperTts, engine, OPTIONS, specs, Store(StoreOptions(cache_dir=str(tmp_path))))
+    async with voices.use("piper-joe") as old:
+        await voices.carry_out("replace", "piper-joe", 60)
+        async with voices.use("piper-joe") as new:
+            assert new is not old
+            assert len(await sound(new, "Hello."))
+
+
 def test_speakers_are_known_before_the_model_is_loaded(voice: ModelFiles, tmp_path: Path) -> None:
     changed = json.loads(voice.paths["model.onnx.json"].read_text())
     changed |= {"num_speakers": 2, "speaker_id_map": {"ann": 0, "bob": 1}}

@@ -84,7 +84,7 @@ class EngineLoader:
         self._engine = engine
         self._options = options
         self._sizes = {model_id: spec.size_bytes for model_id, spec in specs.items()}
-        self._files = {id: store.fetch(specs[id]) for id in options.more_models if id in specs}
+        self._files = {id: store.fetch(spec) for id, spec in specs.items()}
 
     def voices_of(self, model_id: str) -> tuple[str, ...]:
         voices: tuple[str, ...] = self._engine.voices_of(self._files.get(model_id), self._own_options(model_id))
