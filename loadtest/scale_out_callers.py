@@ -14,6 +14,7 @@ import numpy as np
 
 from loadtest.caller import RealtimeCaller
 from loadtest.recording import RATE_HZ
+from loadtest.scale_out_steps import Turn
 from loadtest.sound import FRAME_S, FRAME_SAMPLES
 from loadtest.voiced import Pcm
 from loadtest.wav import read_speech
@@ -35,7 +36,7 @@ class Talk:
     """Of some callers. The first turn of each, which falls into the time of dialling, is left out. `cores`: that they
     have used themselves."""
 
-    waits_ms: list[float] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     cores: float = 0.0
 
@@ -97,7 +98,7 @@ def told(talks: Sequence[Future[Talk]], talk_s: float) -> Talk:
         except Exception as lost:
             together.failed.append(f"a process of callers was lost: {lost}")
             continue
-        together.waits_ms += each.waits_ms
+        together.turns += each.turns
         together.failed += each.failed
         together.cores += each.cores
     return together
@@ -133,15 +134,23 @@ async def _converse(work: Round, index: int, talk: Talk) -> None:
         async with RealtimeCaller(work.url, limit_s=DIAL_S + work.talk_s + 2 * ANSWER_TIMEOUT_S) as caller:
             counts = False
             while time.time() < work.ends_s:
-                await caller.say(np.concatenate((_silence(chance.uniform(*PAUSES_S)), chance.choice(speech))))
-                answer = await caller.answer(ANSWER_TIMEOUT_S)
-                if answer.status != "completed" or answer.voice_to_voice_ms is None:
-                    talk.failed.append(f"the answer is {answer.status}: {answer.reason}")
-                elif counts:
-                    talk.waits_ms.append(answer.voice_to_voice_ms)
+                said = np.concatenate((_silence(chance.uniform(*PAUSES_S)), chance.choice(speech)))
+                turn = await _turn(caller, said)
+                if counts:
+                    talk.turns.append(turn)
                 counts = True
     except CallFailed as wrong:
         talk.failed.append(str(wrong))
+
+
+async def _turn(caller: RealtimeCaller, said: Pcm) -> Turn:
+    """Raises CallFailed where there is no answer."""
+    gaps = len(caller.gaps)
+    await caller.say(said)
+    answer = await caller.answer(ANSWER_TIMEOUT_S)
+    if answer.status != "completed" or answer.voice_to_voice_ms is None:
+        raise CallFailed(f"the answer is {answer.status}: {answer.reason}")
+    return Turn(answer.voice_to_voice_ms, sum(gap.samples for gap in caller.gaps[gaps:]) * 1000 / RATE_HZ)
 
 
 async def _stream(work: Round, index: int, talk: Talk) -> None:

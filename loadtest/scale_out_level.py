@@ -20,8 +20,8 @@ BARE_S = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`files`: what callers say. A step's turns last `talk_s`; it holds with p95 of at most `within_ms` more than p50
-    of one call alone. At most `tries` steps, and `most` calls."""
+    """`files`: what callers say. A step's turns last `talk_s`; it holds where p95 of what callers wait is at
+    most `within_ms` more than p50 of one call alone. At most `tries` steps, and `most` calls."""
 
     files: Sequence[Path]
     talk_s: float
@@ -100,7 +100,7 @@ def measure(url: str, crowd: Crowd, plan: Plan, replicas: int, ingress: int, gue
         steps.append(step)
         verdict = "holds" if step.holds(level.limit_ms) else "too many"
         print(
-            f"replicas {replicas}: {calls} calls, p95 {step.wait_ms.p95} ms of {len(step.waits_ms)} turns, "
+            f"replicas {replicas}: {calls} calls, p95 {step.wait_ms.p95} ms of {len(step.turns)} turns, "
             f"{len(step.failed)} failed, cores {100 * step.used.machine:.0f} % busy: {verdict}",
             flush=True,
         )
@@ -113,7 +113,7 @@ def measure(url: str, crowd: Crowd, plan: Plan, replicas: int, ingress: int, gue
 def _step(url: str, crowd: Crowd, plan: Plan, seen: Watch, calls: int) -> Step:
     dialled_s, talks = crowd.call(converse, url, plan.files, calls, plan.talk_s)
     used, talk = _seen(seen, dialled_s, plan.talk_s, talks)
-    return Step(calls, talk.waits_ms, talk.failed, replace(used, cores={**used.cores, "callers": talk.cores}))
+    return Step(calls, talk.turns, talk.failed, replace(used, cores={**used.cores, "callers": talk.cores}))
 
 
 def _seen(seen: Watch, from_s: float, talk_s: float, talks: Sequence[Future[Talk]]) -> tuple[Used, Talk]:

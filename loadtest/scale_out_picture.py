@@ -54,16 +54,14 @@ def _waits(axes, found: "Found") -> None:  # type: ignore[no-untyped-def]
     """p95 of each step over the calls of a replica: equal curves are a system that scales."""
     for index, level in enumerate(found.levels):
         colour = COLOURS[index % len(COLOURS)]
-        seen = sorted((step.calls / level.replicas, step.wait_ms.p95) for step in level.steps if step.waits_ms)
+        seen = sorted((step.calls / level.replicas, step.wait_ms.p95) for step in level.steps if step.turns)
         axes.plot(*zip(*seen, strict=True), "o-", color=colour, label=f"{level.replicas} x") if seen else None
-        failed = [
-            (step.calls / level.replicas, step.wait_ms.p95) for step in level.steps if step.failed and step.waits_ms
-        ]
+        failed = [(step.calls / level.replicas, step.wait_ms.p95) for step in level.steps if step.failed and step.turns]
         for calls, wait_ms in failed:
             axes.plot(calls, wait_ms, "x", color=BROKEN, markersize=11)
         axes.axhline(level.limit_ms, color=colour, linewidth=0.9, linestyle=":")
     axes.set_xlabel("calls a replica")
-    axes.set_ylabel("p95 of voice to voice, ms")
+    axes.set_ylabel("p95 of what callers wait in a turn, ms")
     axes.set_title("dotted: the most that holds; cross: turns failed", loc="left", fontsize=9, color=INK)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=9)

@@ -58,7 +58,7 @@ def report(folder: Path, found: Found) -> dict[str, Any]:
         "failed_turns": sum(len(step.failed) for level in found.levels if (step := level.best)),
         "machine": machine(),
     }
-    print("\nFrom the caller's last sound to the answer's first", table(rows), sep="\n")
+    print("\nFor which callers wait in a turn, before the answer and where it stops", table(rows), sep="\n")
     print("\nCalls that hold", _levels(levels), sep="\n")
     print("\nA call", _costs({"over the socket": socket, "bare WebSocket": found.bare}), sep="\n", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,6 +81,8 @@ def _rows(levels: Sequence[Level]) -> dict[str, Summary]:
         rows[f"{level.replicas} x, alone"] = level.alone.wait_ms
         steps: dict[str, Step | None] = {"hold": level.best, "do not": level.broken}
         rows |= {f"{level.replicas} x, {step.calls} {what}": step.wait_ms for what, step in steps.items() if step}
+        if best := level.best:
+            rows[f"{level.replicas} x, {best.calls} voice to voice"] = best.voice_to_voice_ms
     return rows
 
 
@@ -94,7 +96,8 @@ def _level(found: Found, level: Level) -> dict[str, Any]:
         "efficiency": found.efficiency(level),
         "of_the_stated_rate": round(level.calls / (level.replicas * found.calls_a_replica), 3),
         "limit": level.limit,
-        "voice_to_voice_ms": asdict(best.wait_ms) if best else None,
+        "wait_ms": asdict(best.wait_ms) if best else None,
+        "voice_to_voice_ms": asdict(best.voice_to_voice_ms) if best else None,
         "machine_busy_percent": round(100 * best.used.machine, 1) if best else None,
         "cores": {name: round(cores, 3) for name, cores in best.used.cores.items()} if best else {},
     }

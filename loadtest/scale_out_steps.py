@@ -25,17 +25,31 @@ class Used:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """`gaps_ms`: the answer fell silent for so long, because no more of it had come."""
+
+    voice_to_voice_ms: float
+    gaps_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """So many calls at once. `waits_ms`: voice to voice of each turn; `failed`: why each other one has none."""
+    """So many calls at once. `failed`: why each turn that is not among `turns` has no answer."""
 
     calls: int
-    waits_ms: Sequence[float]
+    turns: Sequence[Turn]
     failed: Sequence[str]
     used: Used
 
     @property
     def wait_ms(self) -> Summary:
-        return summarise(self.waits_ms)
+        """For which a caller waits in a turn, before the answer and within it: where there is too little of a device,
+        first phrases go before later ones, so that voice to voice alone would look well for long."""
+        return summarise(turn.voice_to_voice_ms + turn.gaps_ms for turn in self.turns)
+
+    @property
+    def voice_to_voice_ms(self) -> Summary:
+        return summarise(turn.voice_to_voice_ms for turn in self.turns)
 
     def holds(self, limit_ms: float) -> bool:
         p95 = self.wait_ms.p95

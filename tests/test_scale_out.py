@@ -17,7 +17,7 @@ from loadtest.scale_out_bare import bare_server
 from loadtest.scale_out_callers import Round, converse, stream
 from loadtest.scale_out_level import Cost, cost
 from loadtest.scale_out_report import Found, report
-from loadtest.scale_out_steps import Level, Step, Used, climb
+from loadtest.scale_out_steps import Level, Step, Turn, Used, climb
 from loadtest.speech import resolved_settings
 from loadtest.wav import write_wav
 
@@ -26,7 +26,7 @@ IDLE = Used(0.05, {"ingress": 0.02}, 100.0)
 
 def step(calls: int, *waits_ms: float, failed: int = 0, machine: float = 0.5, ingress: float = 0.3) -> Step:
     used = Used(machine, {"ingress": ingress}, 100.0 + 2 * calls)
-    return Step(calls, waits_ms, ["no sound came"] * failed, used)
+    return Step(calls, [Turn(ms) for ms in waits_ms], ["no sound came"] * failed, used)
 
 
 def level(replicas: int, *steps: Step) -> Level:
@@ -61,6 +61,12 @@ def test_a_number_holds_when_all_are_answered_soon_enough() -> None:
     assert not step(4, 500.0, 990.0).holds(900.0)
     assert not step(4, 500.0, failed=1).holds(900.0)
     assert not step(4).holds(900.0)
+
+
+def test_an_answer_that_stops_and_goes_on_is_waited_for() -> None:
+    stopped = replace(step(4), turns=[Turn(500.0, 450.0)])
+    assert not stopped.holds(900.0)
+    assert stopped.voice_to_voice_ms.max == 500
 
 
 def test_between_two_numbers_the_limit_is_reached_on_a_straight_line() -> None:
@@ -166,6 +172,6 @@ async def test_a_caller_who_is_hung_up_on_has_failed(soon: Callable[[str], Round
     async with serve(hang_up, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         talk = await asyncio.to_thread(converse, replace(soon(f"ws://127.0.0.1:{port}/"), files=(file,)))
-    assert talk.waits_ms == []
+    assert talk.turns == []
     assert len(talk.failed) == 3
     assert "at capacity" in talk.failed[0]
