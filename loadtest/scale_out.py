@@ -4,10 +4,9 @@ python -m loadtest.scale_out [--replicas 1,2,4] [--calls-a-replica 8] [--ingress
 
 For each number of replicas a server is started whose four kinds of models have so many each. The engines are synthetic
 and their rate is stated: a TTS replica makes one phrase at a time, and takes as long for it as keeps it busy all the
-time with `--calls-a-replica` calls that talk back to back. So many are not to be expected, for callers do not take
-turns at a device; what counts is how the number that holds grows with the replicas. A number of calls holds when every
-turn is answered, and p95 of what callers wait (voice to voice, and silence within an answer because no more of it has
-come) is at most `--within-ms` above p50 of one call alone.
+time with `--calls-a-replica` calls that talk back to back. What counts is how the number that holds grows with the
+replicas. A number of calls holds when every turn is answered, and p95 of what callers wait (voice to voice, and silence
+within an answer because no more of it has come) is at most `--within-ms` above p50 of one call alone.
 
 As many messages go to a bare WebSocket server in the same run. What calls in rooms cost, beside a bare client in a
 room, `python -m loadtest.rooms calls` tells, with and without `--bare`. Everything runs on this machine, callers too.
