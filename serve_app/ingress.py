@@ -31,6 +31,7 @@ from serve_app.conversation.items import CallSettings
 from serve_app.conversation.vad_batch import BatchedVoiceActivity
 from serve_app.directory import Directory
 from serve_app.host import CallHost
+from serve_app.http_answers import error_answer
 from serve_app.outbox import Outbox
 from serve_app.promotion import Promoter
 from serve_app.readiness import Readiness
@@ -163,16 +164,14 @@ class Ingress:
         """The agent of this call falls silent, wherever in the cluster the call is."""
         stopped = self._host.stop_speaking(call) or (self._rooms is not None and await self._rooms.stop_elsewhere(call))
         if not stopped:
-            error = {"code": "no_such_call", "message": f"there is no call {call!r}", "field": "call_id"}
-            return JSONResponse({"error": error}, 404)
+            return error_answer(404, "no_such_call", f"there is no call {call!r}", "call_id")
         return JSONResponse({"call_id": call})
 
     async def token(self, request: Request) -> Response:
         """LiveKit's token endpoint: a ticket into a room with the agent in it."""
         if self._rooms is None:
             message = "rooms are off: set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
-            error = {"code": "no_livekit", "message": message, "field": None}
-            return JSONResponse({"error": error}, 503, {"Retry-After": "60"})
+            return error_answer(503, "no_livekit", message, retry_after_s=60)
         return await self._rooms.token(request)
 
     async def realtime(self, websocket: WebSocket) -> None:

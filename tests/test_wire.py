@@ -137,12 +137,12 @@ def test_the_paths_are_the_ingress_s() -> None:
 
 
 def codes(path: Path, tree: ast.Module) -> Iterator[str]:
-    """Of errors: `code=…`, the second argument of `_error`, and `"code": …` in a literal."""
+    """Of errors: `code=…`, the second argument of `error_answer`, and `"code": …` in a literal."""
     for node in ast.walk(tree):
         values: list[ast.expr | None] = []
         if isinstance(node, ast.Call):
             values += [given.value for given in node.keywords if given.arg == "code"]
-            if ast.unparse(node.func) == "_error":
+            if ast.unparse(node.func) == "error_answer":
                 values.append(node.args[1])
         elif isinstance(node, ast.Dict):
             pairs = zip(node.keys, node.values, strict=True)

@@ -44,14 +44,12 @@ class TtsDeployment(ModelDeployment[TtsEngine]):
         specs = dict(more_models) if model is None else {**more_models, options.model: model}
         engine = engine_class(self.engines, options.engine)
         self._voices = VoiceModels(engine, self.engine, options, specs, Store(store))
-        for place, named in (
-            ("voice", options.voice),
-            *((f"voices.{alias}", it) for alias, it in options.voices.items()),
-        ):
-            if named is not None and options.voices.get(named, named) not in self._voices.names:
-                raise BadModel(
-                    f"{place}: there is no voice {named!r}; there are {', '.join(self._voices.names[:_NAMED])}"
-                )
+        named = (*options.voices.values(), *(() if options.voice is None else (options.voice,)))
+        for voice in named:
+            try:
+                check("", voice, 1.0, options, self._voices.names)
+            except BadRequest as unknown:
+                raise BadModel(f"the settings name a voice that is not there: {unknown}") from unknown
 
     async def capabilities(self) -> Capabilities:
         """The default model's, with the voices of all of them and their further names."""

@@ -1,7 +1,6 @@
 """/api/admin: what is there, and orders about models. Every answer is JSON; who may not ask is told who may."""
 
 import asyncio
-import hmac
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from deployments.errors import AtCapacity, BadRequest
 from deployments.status import Managed, Order
 from serve_app.admin import facts
 from serve_app.admin.options import AdminOptions
+from serve_app.http_answers import bears, error_answer
 
 ORDERS: tuple[Order, ...] = get_args(Order)
 MAX_BODY_BYTES = 4096
@@ -53,21 +53,22 @@ class AdminDesk:
             wait_s, named = _read_body(await request.body())
             if order not in ORDERS:
                 raise BadRequest(f"unknown order {order!r}; known are {', '.join(ORDERS)}", field="order")
-            managed = await self._carried_out(order, model, wait_s, named)
+            managed, failed = await self._carried_out(order, model, wait_s, named)
         except BadRequest as wrong:
-            return _error(400, wrong.code, str(wrong), wrong.field)
-        except Exception as silent:  # whatever Ray raises for whatever became of a replica
-            return _error(503, "model_failed", " ".join(str(silent).split())[:300] or "no answer in time")
-        return _answer(model, managed)
+            return error_answer(400, wrong.code, str(wrong), wrong.field)
+        return _answer(model, managed, failed)
 
-    async def _carried_out(self, order: str, model: str, wait_s: float, named: str | None) -> list[tuple[str, Managed]]:
+    async def _carried_out(
+        self, order: str, model: str, wait_s: float, named: str | None
+    ) -> tuple[list[tuple[str, Managed]], list[Exception]]:
         chosen = await self._deployments_of(model) if named is None else [self._known(named)]
         within_s = wait_s + self._options.answer_s + (0 if order in ("unload", "unpin") else LONGEST_WAIT_S)
         asked = [
             facts.ask_all(self._handles[name][1], "manage", order, model, wait_s, within_s=within_s) for name in chosen
         ]
         answers = await asyncio.gather(*asked)
-        return [(name, managed) for name, replicas in zip(chosen, answers, strict=True) for managed in replicas]
+        done = [(name, managed) for name, (found, _) in zip(chosen, answers, strict=True) for managed in found]
+        return done, [each for _, failed in answers for each in failed]
 
     def _known(self, name: str) -> str:
         if name not in self._handles:
@@ -88,16 +89,15 @@ class AdminDesk:
     def _refused(self, request: Request) -> Response | None:
         key = self._options.api_key
         if key is None:
-            return _error(
+            return error_answer(
                 403, "no_admin_key", "nobody may: set ANTIPHON_ADMIN__API_KEY, or admin.api_key in the config"
             )
-        given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
-        if hmac.compare_digest(given.encode(), key.encode()):
+        if bears(request, key):
             return None
-        return _error(401, "unauthorized", "this endpoint wants its API key: Authorization: Bearer KEY")
+        return error_answer(401, "unauthorized", "this endpoint wants its API key: Authorization: Bearer KEY")
 
 
-def _answer(model: str, managed: Sequence[tuple[str, Managed]]) -> Response:
+def _answer(model: str, managed: Sequence[tuple[str, Managed]], failed: Sequence[Exception]) -> Response:
     """All replicas' states; where one refused, its reason is the answer's error."""
     replicas = [
         {
@@ -111,14 +111,16 @@ def _answer(model: str, managed: Sequence[tuple[str, Managed]]) -> Response:
     refusal = next((each.refusal for _, each in managed if each.refusal), None)
     body: dict[str, Any] = {"model": model, "replicas": replicas}
     match refusal:
+        case None if failed:
+            return error_answer(503, "model_failed", facts.one_line(failed[0]), **body)
         case None:
             return JSONResponse(body)
         case BadRequest():
-            return _error(400, refusal.code, str(refusal), refusal.field, **body)
+            return error_answer(400, refusal.code, str(refusal), refusal.field, **body)
         case AtCapacity():
-            return _error(409, "in_use", str(refusal), **body)
+            return error_answer(409, "in_use", str(refusal), **body)
         case _:
-            return _error(503, "model_failed", str(refusal), **body)
+            return error_answer(503, "model_failed", str(refusal), **body)
 
 
 def _read_body(body: bytes) -> tuple[float, str | None]:
@@ -142,8 +144,3 @@ def _read_body(body: bytes) -> tuple[float, str | None]:
     if not isinstance(deployment, str | None):
         raise BadRequest("'deployment' must be a string.", field="deployment", code="invalid_type")
     return float(wait_s), deployment
-
-
-def _error(status: int, code: str, message: str, field: str | None = None, **more: Any) -> Response:
-    headers = {503: {"Retry-After": "1"}, 401: {"WWW-Authenticate": "Bearer"}}.get(status, {})
-    return JSONResponse({"error": {"code": code, "message": message, "field": field}} | more, status, headers)

@@ -28,10 +28,16 @@ class IngressFigures:
     voice_to_voice_ms: Sequence[float]
 
 
-async def ask_all(handle: DeploymentHandle[Any], method: str, *args: Any, within_s: float) -> list[Any]:
-    """What every replica answers. Raises what one of them raised, and TimeoutError."""
-    asked = handle.broadcast(method, *args)
-    return list(await asyncio.to_thread(lambda: asked.results(timeout_s=within_s)))
+async def ask_all(
+    handle: DeploymentHandle[Any], method: str, *args: Any, within_s: float
+) -> tuple[list[Any], list[Exception]]:
+    """What the replicas answer, and what became of those that do not."""
+    try:
+        found = await handle.broadcast(method, *args).results_async(timeout_s=within_s, return_exceptions=True)
+    except Exception as wrong:  # whatever Ray raises
+        return [], [wrong]
+    failed = [each for each in found if isinstance(each, Exception)]
+    return [each for each in found if not isinstance(each, BaseException)], failed
 
 
 async def deployments(handles: Handles, within_s: float) -> list[dict[str, Any]]:
@@ -42,16 +48,20 @@ async def deployments(handles: Handles, within_s: float) -> list[dict[str, Any]]
 
 async def _deployment(name: str, kind: Kind, handle: DeploymentHandle[Any], within_s: float) -> dict[str, Any]:
     row: dict[str, Any] = {"name": name, "kind": kind, "replicas": [], "capabilities": None, "problem": None}
-    try:
-        found: list[ReplicaStatus] = await ask_all(handle, "status", within_s=within_s)
-    except Exception as wrong:  # whatever Ray raises for whatever became of a replica
-        return row | {"problem": f"{type(wrong).__name__}: {' '.join(str(wrong).split())}"[:300] or "no answer in time"}
+    found: list[ReplicaStatus]
+    found, failed = await ask_all(handle, "status", within_s=within_s)
+    if failed:
+        row["problem"] = f"{len(failed)} of {len(found) + len(failed)} replicas do not answer: {one_line(failed[0])}"
     if not found:
-        return row | {"problem": "no replica runs"}
+        return row | {"problem": row["problem"] or "no replica runs"}
     return row | {
         "capabilities": asdict(found[0].capabilities),
         "replicas": [replica_row(each) for each in sorted(found, key=lambda each: each.replica)],
     }
+
+
+def one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
 
 
 def replica_row(status: ReplicaStatus) -> dict[str, Any]:
@@ -67,10 +77,8 @@ def replica_row(status: ReplicaStatus) -> dict[str, Any]:
 
 async def ingresses(own: DeploymentHandle[Any], within_s: float) -> list[dict[str, Any]]:
     """Every ingress replica that answers in time."""
-    try:
-        found: list[IngressFigures] = await ask_all(own, "figures", within_s=within_s)
-    except Exception:  # as above; what is left is to be seen without it
-        found = []
+    found: list[IngressFigures]
+    found, _ = await ask_all(own, "figures", within_s=within_s)
     rows = []
     for each in sorted(found, key=lambda each: each.replica):
         row = asdict(each) | {"node": each.node_id, "voice_to_voice_ms": percentiles(each.voice_to_voice_ms)}

@@ -1,9 +1,10 @@
 """What the last turns of a process were like: for people who look now. The long view is in the metrics."""
 
-import math
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from serve_app.conversation.timeline import Timeline
 
@@ -25,10 +26,9 @@ class RecentTurns:
             self.voice_to_voice_ms.append(spoken_ms)
 
 
-def percentiles(values: Iterable[float]) -> dict[str, float | int] | None:
-    """`{"p50", "p95", "n"}` by nearest rank; None of nothing."""
-    ordered = sorted(values)
-    if not ordered:
+def percentiles(values: Sequence[float]) -> dict[str, float | int] | None:
+    """`{"p50", "p95", "n"}`; None of nothing."""
+    if not values:
         return None
-    p50, p95 = (round(ordered[math.ceil(part * len(ordered)) - 1], 1) for part in (0.5, 0.95))
-    return {"p50": p50, "p95": p95, "n": len(ordered)}
+    p50, p95 = (round(float(value), 1) for value in np.percentile(values, (50, 95)))
+    return {"p50": p50, "p95": p95, "n": len(values)}

@@ -1,13 +1,13 @@
 """The token endpoint: a caller's ticket into a room, with the agent already on its way there."""
 
 import asyncio
-import hmac
 import logging
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
 from deployments.errors import BadRequest
+from serve_app.http_answers import bears, error_answer
 from serve_app.options import LiveKitOptions
 from serve_app.rooms.agents import Reserved, RoomAgents
 from serve_app.rooms.attendance import Attendance
@@ -45,26 +45,25 @@ class TokenDoor:
     async def answer(self, request: Request) -> Response:
         """201 with `server_url` and `participant_token`, or an error that says what to do."""
         if not self._may_ask(request):
-            return _error(401, "unauthorized", "this endpoint wants its API key: Authorization: Bearer KEY")
+            return error_answer(401, "unauthorized", "this endpoint wants its API key: Authorization: Bearer KEY")
         try:
             asked = read_request(await _body(request), self._options.agent_name)
             token = self._server.caller_token(asked)
         except BadRequest as wrong:
-            return _error(400, wrong.code, str(wrong), wrong.field)
+            return error_answer(400, wrong.code, str(wrong), wrong.field)
         if not self._worker.connected:
-            return _error(503, "livekit_unavailable", self._worker.trouble)
+            return error_answer(503, "livekit_unavailable", self._worker.trouble)
         try:
             if not await self._attended(asked):
-                return _error(503, "at_capacity", "all agents are in calls: try again later")
+                return error_answer(503, "at_capacity", "all agents are in calls: try again later")
         except RoomLost as lost:
-            return _error(503, "livekit_unavailable", str(lost))
+            return error_answer(503, "livekit_unavailable", str(lost))
         url = self._options.public_url or with_scheme(self._server.url, "ws")
         return JSONResponse({"server_url": url, "participant_token": token}, 201)
 
     def _may_ask(self, request: Request) -> bool:
         key = self._options.token_api_key
-        given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
-        return key is None or hmac.compare_digest(given.encode(), key.encode())
+        return key is None or bears(request, key)
 
     async def _attended(self, asked: TokenRequest) -> bool:
         """There is an agent in the room, or on its way. Raises RoomLost."""
@@ -104,8 +103,3 @@ async def _body(request: Request) -> bytes:
         if len(body) > MAX_BODY_BYTES:
             raise BadRequest(f"The request has more than {MAX_BODY_BYTES} bytes.", code="too_long")
     return body
-
-
-def _error(status: int, code: str, message: str, field: str | None = None) -> Response:
-    headers = {503: {"Retry-After": "1"}, 401: {"WWW-Authenticate": "Bearer"}}.get(status, {})
-    return JSONResponse({"error": {"code": code, "message": message, "field": field}}, status, headers)
