@@ -50,4 +50,4 @@ async def test_where_nobody_is_or_answers_the_reason_is_told() -> None:
 
 def test_percentiles() -> None:
     assert percentiles([]) is None
-    assert percentiles([4.0, 1.0, 2.0, 3.0]) == {"p50": 2.5, "p95": 3.9, "n": 4}
+    assert percentiles([float(n) for n in range(101)]) == {"p50": 50.0, "p95": 95.0, "n": 101}
