@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 def error_answer(
     status: int, code: str, message: str, field: str | None = None, *, retry_after_s: int = 1, **more: Any
 ) -> Response:
-    """`code` is for programs, `message` for people; `field` is the path of what is wrong. 503 says when to come again."""
+    """`code` is for programs, `message` for people; `field` is the path of what is wrong. 503 says when to retry."""
     headers = {503: {"Retry-After": str(retry_after_s)}, 401: {"WWW-Authenticate": "Bearer"}}
     body = {"error": {"code": code, "message": message, "field": field}} | more
     return JSONResponse(body, status, headers.get(status))

@@ -70,7 +70,7 @@ def test_what_cannot_be_preloaded_is_refused(options: dict[str, object]) -> None
 
 @pytest.mark.parametrize("options", [{"voice": "bob"}, {"voices": {"alloy": "bob"}}], ids=str)
 def test_an_unknown_default_refuses_the_start(options: dict[str, object]) -> None:
-    with pytest.raises(BadModel, match="voice 'bob' is not known; there are .*joe, amy, kim"):
+    with pytest.raises(BadModel, match=r"voice 'bob' is not known; there are .*joe, amy, kim"):
         deployed(**options)
 
 
