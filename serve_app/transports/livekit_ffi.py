@@ -1,6 +1,7 @@
-"""Two shortcuts through `livekit.rtc` that many calls in one process need. They use what is private there, so they
-are kept in this one place; where it changes, the public way is taken instead."""
+"""Two shortcuts through `livekit.rtc` that many calls in one process need, and an orderly end. They use what is
+private there, so they are kept in this one place; where it changes, the public way is taken instead."""
 
+import asyncio
 from collections import deque
 from typing import Any
 
@@ -60,3 +61,37 @@ def hear_only_own(room: rtc.Room) -> None:
         events._subscribers[:] = [
             (to, loop, concerns if to is queue else accepts) for to, loop, accepts in events._subscribers
         ]
+
+
+PARTING_S = 2.0
+"""So long after a room its track is let go: the native side takes the room apart in threads of its own."""
+
+_parting: set[Any] = set()
+"""Native sides of tracks whose rooms are being taken apart. Held here, not by an event loop, which may end before."""
+
+
+def forget(room: rtc.Room, track: rtc.LocalAudioTrack) -> None:
+    """Let go of a room that was left, and then of the agent's own track in it.
+
+    In a room that was ended by the server the track is still sent by a connection that is closed. Whichever of them
+    the garbage collector lets go of last, and when, decides whether the process goes on: with the track gone first,
+    the threads that the rest needs are gone, too (livekit/rust-sdks#1443 has the reason). A track that goes last
+    also takes its own thread with it.
+    """
+    people = [room.local_participant, *room.remote_participants.values()] if room._local_participant else []
+    for person in people:
+        for publication in person.track_publications.values():
+            if publication.track is not None and publication.track is not track:
+                publication.track._ffi_handle.dispose()
+            publication._ffi_handle.dispose()
+        person._ffi_handle.dispose()
+    if room._ffi_handle is not None:
+        room._ffi_handle.dispose()
+    handle = track._ffi_handle
+    _parting.add(handle)
+    asyncio.get_running_loop().call_later(PARTING_S, _part, handle)
+
+
+def _part(handle: Any) -> None:
+    _parting.discard(handle)
+    handle.dispose()

@@ -10,7 +10,7 @@ from livekit import rtc
 from serve_app.transports.livekit_audio import Cleaner, Metronome, Microphone
 from serve_app.transports.livekit_caller import Presence, Seat
 from serve_app.transports.livekit_colleagues import Colleagues
-from serve_app.transports.livekit_ffi import hear_only_own
+from serve_app.transports.livekit_ffi import forget, hear_only_own
 from serve_app.transports.livekit_joining import AlreadyAttended, Joining, RoomLost, Ticket
 from serve_app.transports.livekit_orders import Orders
 from serve_app.transports.livekit_speaker import Speaker
@@ -95,6 +95,7 @@ class RoomLine:
             await self.room.disconnect()
         finally:  # a room that is forgotten before its source is closed ends the process, by a fault of the native side
             await self.speaker.close()
+            forget(self.room, self.speaker.track)
 
     def _strike(self) -> None:
         try:
