@@ -48,7 +48,7 @@ class BareAgent:
         self.call_id = fresh("call")
         self._echo, self._answer_s = echo, answer_s
         self._mouth = Mouth(ROOM_FRAME_SAMPLES)
-        self._sender = Sender("agent", self._mouth.frame, dtx=False)
+        self._sender = Sender("agent", self._mouth.frame, dtx=False, frugal=not echo)
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn, self._answering = 0, False
         self._outcome, self._paused = "answered", False

@@ -38,7 +38,7 @@ class RoomCaller:
     socket, `on_fact` all that the agent tells. `microphone` is a person's, instead of silence between what is said. An
     agent that is not Antiphon's is listened to with `any_agent`. With `replacement_s` the call outlives an agent that
     leaves and is replaced within that time. A `bystander` is somebody else's guest: the agent does not listen to it.
-    `limit_s` of the call are recorded.
+    `limit_s` of the call are recorded. One of many on a machine is `frugal` (see `Sender`).
     Raises `CallFailed` and its subclasses, from whatever is awaited when the call fails.
     """
 
@@ -55,6 +55,7 @@ class RoomCaller:
         on_fact: Callable[[Fact], None] | None = None,
         any_agent: bool = False,
         limit_s: float = LIMIT_S,
+        frugal: bool = False,
     ) -> None:
         self.recording = Recording(limit_s)
         self.listener = Listener(self.recording.agent)
@@ -62,7 +63,7 @@ class RoomCaller:
         self._ticket, self._attributes = ticket, dict(attributes or {})
         self._on_event = on_event or (lambda event: None)
         self._agent_timeout_s, self._replacement_s = agent_timeout_s, replacement_s
-        self._bystander, self._any_agent = bystander, any_agent
+        self._bystander, self._any_agent, self._frugal = bystander, any_agent, frugal
         self._microphone, self._double = microphone, Doubler()
         self._on_fact = on_fact or (lambda fact: None)
         self._mouth = Mouth(ROOM_FRAME_SAMPLES)
@@ -73,7 +74,7 @@ class RoomCaller:
     # --- lifetime
 
     async def __aenter__(self) -> Self:
-        sender = Sender("microphone", self._frame)
+        sender = Sender("microphone", self._frame, frugal=self._frugal)
         self.line = RoomLine(self._ticket, sender, self.listener, self._receive, self._replacement_s, self._any_agent)
         try:
             await self.line.join(self._attributes, self._agent_timeout_s, heard=not self._bystander)

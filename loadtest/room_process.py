@@ -117,7 +117,7 @@ async def _main() -> None:
     async with AsyncExitStack() as stack:
         callers = []
         for ticket in job["tickets"]:
-            callers.append(await stack.enter_async_context(RoomCaller(Ticket(**ticket))))
+            callers.append(await stack.enter_async_context(RoomCaller(Ticket(**ticket), frugal=True)))
             await asyncio.sleep(SPACING_S)
         _tell("joined", joining=[asdict(caller.joining) for caller in callers])
         if not await lines.readline():
