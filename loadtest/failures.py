@@ -5,7 +5,8 @@ python -m loadtest.failures [--kinds "llm killed,asr"] [--calls 6] [--turns 50] 
 `antiphon up CONFIG` is started with two replicas of each model. For each kind of failure `--calls` callers hold
 `--turns` turns together, while processes of that kind are killed (SIGKILL), or stopped for four seconds (SIGSTOP), at
 random moments; `--seed` decides which. A synthetic model is made as slow as a real one, so that its requests are under
-way for long enough to be hit. Prints for each kind the calls that were lost, the turns that failed, and the longest
+way for long enough to be hit. For nodes and the GCS a cluster is started in place of it, all on this machine: a head
+with the calls, and two nodes with a replica of each model (`failures_cluster`). Prints for each kind the calls that were lost, the turns that failed, and the longest
 silence that callers heard in a turn, with and without a strike; saves JSON and a picture, and ends with one line of
 JSON. No time makes it fail.
 """
@@ -23,7 +24,7 @@ from loadtest.caller import RealtimeCaller
 from loadtest.failures_calls import Course, Trial
 from loadtest.failures_kinds import MODELS, Kind, chosen
 from loadtest.failures_report import write
-from loadtest.server import started
+from loadtest.server import started, started_cluster
 from loadtest.speech import resolved_settings, said
 from loadtest.voiced import Pcm
 from loadtest.wav import read_speech
@@ -65,6 +66,21 @@ def server_settings(resolved: str) -> dict[str, str]:
     return settings
 
 
+STARTED = {"host": started, "cluster": started_cluster}
+"""By what a kind needs."""
+
+
+def grouped(kinds: Sequence[Kind]) -> list[list[Kind]]:
+    """Those that need the same server together: it is started once."""
+    servers = dict.fromkeys(kind.server for kind in kinds)
+    return [[kind for kind in kinds if kind.server == server] for server in servers]
+
+
+def _tried_at_one(kinds: Sequence[Kind], resolved: str, sound: Pcm, args: argparse.Namespace) -> list[Course]:
+    with STARTED[kinds[0].server](args.config, server_settings(resolved)) as url:
+        return asyncio.run(tried(url, kinds, sound, args))
+
+
 async def tried(url: str, kinds: Sequence[Kind], sound: Pcm, args: argparse.Namespace) -> list[Course]:
     """One kind after the other. Raises CallFailed where not even an undisturbed call can be made."""
     async with RealtimeCaller(url) as caller:
@@ -94,8 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         resolved = resolved_settings(args.config)
         sound = read_speech(said(TEXT, resolved))
-        with started(args.config, server_settings(resolved)) as url:
-            courses = asyncio.run(tried(url, kinds, sound, args))
+        courses = [course for group in grouped(kinds) for course in _tried_at_one(group, resolved, sound, args)]
     except (CallFailed, ValueError) as wrong:
         print(f"loadtest.failures: {wrong}", file=sys.stderr)
         return 2

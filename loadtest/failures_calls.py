@@ -46,7 +46,7 @@ class TurnRow:
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """From when to when: one that kills is over at once."""
+    """From when to when: most that kill are over at once."""
 
     began_s: float
     ended_s: float
@@ -145,16 +145,20 @@ class Trial:
 
     async def _let_pass(self, struck: psutil.Process, whole: int) -> None:
         began_s = self._now_s()
-        if not self._kind.frozen_s:
-            self.course.strikes.append(Strike(began_s, began_s))
-            await self._until_whole(whole, struck.pid)
-            return
         try:
-            await asyncio.sleep(self._kind.frozen_s)
+            if self._kind.frozen_s:
+                await asyncio.sleep(self._kind.frozen_s)
+            else:
+                await self._until_whole(whole, struck.pid)
         finally:
+            self._let_go_on(struck)
+            over_s = self._now_s() if self._kind.frozen_s or self._kind.lasts else began_s
+            self.course.strikes.append(Strike(began_s, over_s))
+
+    def _let_go_on(self, struck: psutil.Process) -> None:
+        if self._kind.frozen_s:
             with suppress(psutil.NoSuchProcess):
                 struck.send_signal(signal.SIGCONT)
-            self.course.strikes.append(Strike(began_s, self._now_s()))
 
     async def _until_whole(self, whole: int, killed: int) -> None:
         deadline_s = time.monotonic() + WHOLE_S
