@@ -5,26 +5,31 @@ python -m loadtest.failures [--kinds "llm killed,asr"] [--calls 6] [--turns 50] 
 `antiphon up CONFIG` is started with two replicas of each model. For each kind of failure `--calls` callers hold
 `--turns` turns together, while processes of that kind are killed (SIGKILL), or stopped for four seconds (SIGSTOP), at
 random moments; `--seed` decides which. A synthetic model is made as slow as a real one, so that its requests are under
-way for long enough to be hit. For nodes and the GCS a cluster is started in place of it, all on this machine: a head
-with the calls, and two nodes with a replica of each model (`failures_cluster`). Prints for each kind the calls that were lost, the turns that failed, and the longest
-silence that callers heard in a turn, with and without a strike; saves JSON and a picture, and ends with one line of
-JSON. No time makes it fail.
+way for long enough to be hit. For nodes and the GCS a cluster is started instead, all on this machine: a head with the
+calls, and two nodes with a replica of each model (`failures_cluster`). Where the ingress is killed there are two, the
+calls are in LiveKit rooms, and the table says, too, how long a call was without an agent.
+
+Prints for each kind the calls that were lost, the turns that failed, and the longest silence that callers heard in a
+turn, with and without a strike; saves JSON and a picture, and ends with one line of JSON. No time makes it fail.
 """
 
 import argparse
 import asyncio
 import json
 import random
+import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from loadtest.arguments import positive
 from loadtest.caller import RealtimeCaller
 from loadtest.failures_calls import Course, Trial
-from loadtest.failures_kinds import MODELS, Kind, chosen
+from loadtest.failures_kinds import MODELS, Kind, Server, chosen
 from loadtest.failures_report import write
-from loadtest.server import started, started_cluster
+from loadtest.room_ticket import Keys, fresh
+from loadtest.server import free_port, started, started_cluster, started_with_rooms
 from loadtest.speech import resolved_settings, said
 from loadtest.voiced import Pcm
 from loadtest.wav import read_speech
@@ -34,6 +39,9 @@ TEXT = "Count to 12"
 REPLICAS = 2
 WARM_TURNS = 4
 """What is usual must be known before it can be missed."""
+
+TWO_HOSTS = {"ANTIPHON_INGRESS__REPLICAS": "2", "ANTIPHON_CALL__ALLOW_LOOPBACK": "true"}
+"""Of calls in rooms."""
 
 REAL_PACE = {
     "asr": {"FIRST_ITEM_MS": "120"},
@@ -66,8 +74,19 @@ def server_settings(resolved: str) -> dict[str, str]:
     return settings
 
 
-STARTED = {"host": started, "cluster": started_cluster}
-"""By what a kind needs."""
+@contextmanager
+def serving(server: Server, config: Path, settings: Mapping[str, str]) -> Iterator[str]:
+    """Its address. Raises `NobodyThere`."""
+    match server:
+        case "host":
+            running = started(config, settings)
+        case "cluster":
+            running = started_cluster(config, settings)
+        case "rooms":
+            keys = Keys(f"ws://127.0.0.1:{free_port()}", fresh("key"), secrets.token_hex(32))
+            running = started_with_rooms(config, keys, {**settings, **TWO_HOSTS})
+    with running as url:
+        yield url
 
 
 def grouped(kinds: Sequence[Kind]) -> list[list[Kind]]:
@@ -77,7 +96,7 @@ def grouped(kinds: Sequence[Kind]) -> list[list[Kind]]:
 
 
 def _tried_at_one(kinds: Sequence[Kind], resolved: str, sound: Pcm, args: argparse.Namespace) -> list[Course]:
-    with STARTED[kinds[0].server](args.config, server_settings(resolved)) as url:
+    with serving(kinds[0].server, args.config, server_settings(resolved)) as url:
         return asyncio.run(tried(url, kinds, sound, args))
 
 

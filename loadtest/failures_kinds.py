@@ -14,8 +14,8 @@ from loadtest.processes import cluster_processes, system_processes
 MODELS = ("asr", "llm", "tts", "turn")
 REPLICA = "ray::ServeReplica:antiphon:"
 
-Server = Literal["host", "cluster"]
-"""What a kind needs: `antiphon up`, or several nodes (`failures_cluster`)."""
+Server = Literal["host", "cluster", "rooms"]
+"""What a kind needs: `antiphon up`, several nodes (`failures_cluster`), or `antiphon up` with calls in rooms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ KINDS: dict[str, Kind] = {
         Kind("controller killed", "ray::ServeController"),
         NodeKind("node killed", "raylet", server="cluster", lasts=True),
         GcsKind("gcs killed", "gcs_server", server="cluster", lasts=True),
+        Kind("ingress killed", f"{REPLICA}ingress", server="rooms"),
     )
 }
 """By name, in the order of a run. Further ones go here."""
