@@ -17,39 +17,24 @@ import argparse
 import asyncio
 import json
 import random
-import secrets
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from loadtest.arguments import positive
 from loadtest.caller import RealtimeCaller
 from loadtest.failures_calls import Course, Trial
-from loadtest.failures_kinds import MODELS, Kind, Server, chosen
+from loadtest.failures_kinds import Kind, chosen
 from loadtest.failures_report import write
-from loadtest.room_ticket import Keys, fresh
-from loadtest.server import free_port, started, started_cluster, started_with_rooms
+from loadtest.failures_servers import REPLICAS, grouped, server_settings, serving
 from loadtest.speech import resolved_settings, said
 from loadtest.voiced import Pcm
 from loadtest.wav import read_speech
 from loadtest.wire import CallFailed
 
 TEXT = "Count to 12"
-REPLICAS = 2
 WARM_TURNS = 4
 """What is usual must be known before it can be missed."""
-
-TWO_HOSTS = {"ANTIPHON_INGRESS__REPLICAS": "2", "ANTIPHON_CALL__ALLOW_LOOPBACK": "true"}
-"""Of calls in rooms."""
-
-REAL_PACE = {
-    "asr": {"FIRST_ITEM_MS": "120"},
-    "llm": {"FIRST_ITEM_MS": "60", "ITEMS_PER_S": "12"},
-    "tts": {"FIRST_ITEM_MS": "60", "ITEMS_PER_S": "3"},
-    "turn": {"FIRST_ITEM_MS": "40"},
-}
-"""Of a synthetic model: about that of the small real ones on a busy GPU."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,35 +49,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def server_settings(resolved: str) -> dict[str, str]:
-    """The server's, as variables, beside those of its config, which are given as JSON."""
-    known = json.loads(resolved)
-    settings = {f"ANTIPHON_{model.upper()}__REPLICAS": str(REPLICAS) for model in MODELS}
-    for model, pace in REAL_PACE.items():
-        if known[model]["engine"] == "synthetic":
-            settings |= {f"ANTIPHON_{model.upper()}__TIMING__{name}": value for name, value in pace.items()}
-    return settings
-
-
-@contextmanager
-def serving(server: Server, config: Path, settings: Mapping[str, str]) -> Iterator[str]:
-    """Its address. Raises `NobodyThere`."""
-    match server:
-        case "host":
-            running = started(config, settings)
-        case "cluster":
-            running = started_cluster(config, settings)
-        case "rooms":
-            keys = Keys(f"ws://127.0.0.1:{free_port()}", fresh("key"), secrets.token_hex(32))
-            running = started_with_rooms(config, keys, {**settings, **TWO_HOSTS})
-    with running as url:
-        yield url
-
-
-def grouped(kinds: Sequence[Kind]) -> list[list[Kind]]:
-    """Those that need the same server together: it is started once."""
-    servers = dict.fromkeys(kind.server for kind in kinds)
-    return [[kind for kind in kinds if kind.server == server] for server in servers]
+def _all_tried(
+    kinds: Sequence[Kind], resolved: str, sound: Pcm, args: argparse.Namespace
+) -> tuple[list[Course], list[Kind]]:
+    """What was found, and the kinds that have no server here: a machine may be without rooms."""
+    courses: list[Course] = []
+    untried: list[Kind] = []
+    for group in grouped(kinds):
+        try:
+            courses += _tried_at_one(group, resolved, sound, args)
+        except CallFailed as wrong:
+            print(f"loadtest.failures: {', '.join(kind.name for kind in group)}: {wrong}", file=sys.stderr)
+            untried += group
+    return courses, untried
 
 
 def _tried_at_one(kinds: Sequence[Kind], resolved: str, sound: Pcm, args: argparse.Namespace) -> list[Course]:
@@ -120,7 +89,8 @@ def _line(course: Course) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 1 where a call was lost or no turn was answered, 2 where there is no server; a time never decides."""
+    """Exit code 1 where a call was lost or no turn was answered, 2 where there was no server for a kind; a time never
+    decides."""
     args = _parser().parse_args(argv)
     try:
         kinds = chosen(args.kinds)
@@ -129,19 +99,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         resolved = resolved_settings(args.config)
         sound = read_speech(said(TEXT, resolved))
-        courses = [course for group in grouped(kinds) for course in _tried_at_one(group, resolved, sound, args)]
+        courses, untried = _all_tried(kinds, resolved, sound, args)
     except (CallFailed, ValueError) as wrong:
         print(f"loadtest.failures: {wrong}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+    if not courses:
+        return 2
     settings: Mapping[str, int] = {"calls": args.calls, "replicas": REPLICAS, "seed": args.seed}
     for course in courses:
         for problem in [*course.lost, *course.failed]:
             print(f"{course.kind}: {problem}", file=sys.stderr)
     print(json.dumps(write(args.out, courses, settings)), flush=True)
     answered = any(course.silences_ms(disturbed=each) for course in courses for each in (False, True))
-    return 0 if answered and not any(course.lost for course in courses) else 1
+    if not answered or any(course.lost for course in courses):
+        return 1
+    return 2 if untried else 0
 
 
 if __name__ == "__main__":

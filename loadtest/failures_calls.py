@@ -2,10 +2,8 @@
 
 import asyncio
 import random
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import psutil
@@ -155,14 +153,9 @@ class Trial:
             else:
                 await self._until_whole(whole, struck.pid)
         finally:
-            self._let_go_on(struck)
+            self._kind.let_go_on(struck)
             over_s = self._now_s() if self._kind.frozen_s or self._kind.lasts else began_s
             self.course.strikes.append(Strike(began_s, over_s))
-
-    def _let_go_on(self, struck: psutil.Process) -> None:
-        if self._kind.frozen_s:
-            with suppress(psutil.NoSuchProcess):
-                struck.send_signal(signal.SIGCONT)
 
     async def _until_whole(self, whole: int, killed: int) -> None:
         deadline_s = time.monotonic() + WHOLE_S

@@ -35,8 +35,16 @@ class Kind:
 
     def strike(self, process: psutil.Process) -> bool:
         """False: somebody else was quicker."""
+        return self._send(process, signal.SIGSTOP if self.frozen_s else signal.SIGKILL)
+
+    def let_go_on(self, process: psutil.Process) -> None:
+        """After it was frozen."""
+        if self.frozen_s:
+            self._send(process, signal.SIGCONT)
+
+    def _send(self, process: psutil.Process, number: signal.Signals) -> bool:
         with suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGSTOP if self.frozen_s else signal.SIGKILL)
+            process.send_signal(number)
             return True
         return False
 
@@ -54,11 +62,10 @@ class NodeKind(Kind):
     def processes(self, url: str) -> list[psutil.Process]:
         return [each for each in cluster_processes(url) if _name(each) == self.title and _has_all_models(each)]
 
-    def strike(self, process: psutil.Process) -> bool:
+    def _send(self, process: psutil.Process, number: signal.Signals) -> bool:
         for each in _below(process):
-            with suppress(psutil.NoSuchProcess):
-                each.send_signal(signal.SIGKILL)
-        return super().strike(process)
+            super()._send(each, number)
+        return super()._send(process, number)
 
 
 KINDS: dict[str, Kind] = {
@@ -68,6 +75,7 @@ KINDS: dict[str, Kind] = {
         *(Kind(f"{model} frozen", f"{REPLICA}{model}", frozen_s=4.0) for model in MODELS),
         Kind("controller killed", "ray::ServeController"),
         NodeKind("node killed", "raylet", server="cluster", lasts=True),
+        NodeKind("node frozen", "raylet", frozen_s=4.0, server="cluster"),
         GcsKind("gcs killed", "gcs_server", server="cluster", lasts=True),
         Kind("ingress killed", f"{REPLICA}ingress", server="rooms"),
     )

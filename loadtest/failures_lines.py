@@ -67,8 +67,8 @@ class SocketLine:
 class InRoom:
     """In a LiveKit room. `watch` runs beside the turns."""
 
-    def __init__(self, caller: RoomCaller) -> None:
-        self._caller = caller
+    def __init__(self, caller: RoomCaller, patience_s: float) -> None:
+        self._caller, self._patience_s = caller, patience_s
         self._call, self._track = caller.call_id, caller.line.track
         self._back_s: float | None = None
         self._back_at = 0  # the same in samples of the call's clock
@@ -109,7 +109,7 @@ class InRoom:
     def _left_alone(self) -> bool:
         """Another agent is there, and says nothing."""
         heard_at = max(self._back_at, self._caller.exchange.asked_at, self._caller.listener.loud_until)
-        return self._back_s is not None and self._caller.now() - heard_at > PATIENCE_S * RATE_HZ
+        return self._back_s is not None and self._caller.now() - heard_at > self._patience_s * RATE_HZ
 
     def _outcome(self, problem: str | None, silence_ms: float | None) -> Outcome:
         back_s, self._back_s = self._back_s, None
@@ -137,10 +137,10 @@ async def over_socket(url: str) -> AsyncIterator[Line]:
 
 
 @asynccontextmanager
-async def in_room(url: str) -> AsyncIterator[Line]:
+async def in_room(url: str, patience_s: float = PATIENCE_S) -> AsyncIterator[Line]:
     """The same in a room, by a ticket of the server's."""
     async with RoomCaller(await request_ticket(url), replacement_s=REPLACEMENT_S) as caller:
-        line = InRoom(caller)
+        line = InRoom(caller, patience_s)
         watching = asyncio.create_task(line.watch())
         try:
             yield line

@@ -16,10 +16,10 @@ import psutil
 import pytest
 import yaml
 
-from loadtest.failures import grouped
 from loadtest.failures_calls import Trial
 from loadtest.failures_cluster import INGRESS_CORES, MODEL_CORES, WORKER_CORES, config_for
 from loadtest.failures_kinds import KINDS, MODELS, Kind, chosen
+from loadtest.failures_servers import grouped
 from loadtest.processes import cluster_processes
 from tests.scripted_server import ScriptedServer, tone
 from tests.system import ROOT
@@ -76,10 +76,14 @@ def test_a_gcs_is_found_beside_the_door(url: str) -> None:
     assert [each.name() for each in KINDS["gcs killed"].processes(url)] == ["gcs_server"]
 
 
-def test_a_node_dies_whole_and_only_one_that_has_every_model(url: str) -> None:
+def test_a_node_is_struck_whole_and_only_one_that_has_every_model(url: str) -> None:
     [node] = KINDS["node killed"].processes(url)
     below = node.children(recursive=True)
     assert len(below) == len(MODELS)
+    assert KINDS["node frozen"].strike(node)
+    until(lambda: all(each.status() == psutil.STATUS_STOPPED for each in [node, *below]))
+    KINDS["node frozen"].let_go_on(node)
+    until(lambda: all(each.status() == psutil.STATUS_SLEEPING for each in [node, *below]))
     assert KINDS["node killed"].strike(node)
     _, alive = psutil.wait_procs([node, *below], timeout=10)
     assert all(each.status() == psutil.STATUS_ZOMBIE for each in alive)
@@ -118,7 +122,7 @@ async def test_turns_are_disturbed_until_another_node_is_there(*, lasts: bool) -
 
 def test_a_server_is_started_once_for_all_kinds_that_need_it() -> None:
     names = [[kind.name for kind in group] for group in grouped(chosen("node,gcs,turn"))]
-    assert names == [["turn killed", "turn frozen"], ["node killed", "gcs killed"]]
+    assert names == [["turn killed", "turn frozen"], ["node killed", "node frozen", "gcs killed"]]
 
 
 def test_models_are_on_every_other_node_and_calls_are_on_the_head() -> None:
