@@ -151,13 +151,14 @@ class Trial:
             if self._kind.frozen_s:
                 await asyncio.sleep(self._kind.frozen_s)
             else:
-                await self._until_whole(whole, struck.pid)
+                await self._until_whole(whole, killed=struck.pid)
         finally:
             self._kind.let_go_on(struck)
             over_s = self._now_s() if self._kind.frozen_s or self._kind.lasts else began_s
             self.course.strikes.append(Strike(began_s, over_s))
+        await self._until_whole(whole)  # what was frozen may have been given up meanwhile
 
-    async def _until_whole(self, whole: int, killed: int) -> None:
+    async def _until_whole(self, whole: int, killed: int | None = None) -> None:
         deadline_s = time.monotonic() + WHOLE_S
         while time.monotonic() < deadline_s:
             if len([each for each in await self._processes() if each.pid != killed]) >= whole:
