@@ -20,8 +20,9 @@ Server = Literal["host", "cluster", "rooms"]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`title`: how the title of a process begins that is struck. `frozen_s`: it is stopped for so long and then goes
-    on; 0: it is killed, and another one takes its place. `lasts`: turns are disturbed until that is there."""
+    """`title`: how the title of a process begins that is struck; of Ray's programs it is the name. `frozen_s`: it is
+    stopped for so long and then goes on; 0: it is killed, and another one takes its place. `lasts`: turns are disturbed
+    until that is there."""
 
     name: str
     title: str
