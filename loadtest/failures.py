@@ -5,9 +5,12 @@ python -m loadtest.failures [--kinds "llm killed,asr"] [--calls 6] [--turns 50] 
 `antiphon up CONFIG` is started with two replicas of each model. For each kind of failure `--calls` callers hold
 `--turns` turns together, while processes of that kind are killed (SIGKILL), or stopped for four seconds (SIGSTOP), at
 random moments; `--seed` decides which. A synthetic model is made as slow as a real one, so that its requests are under
-way for long enough to be hit. Prints for each kind the calls that were lost, the turns that failed, and the longest
-silence that callers heard in a turn, with and without a strike; saves JSON and a picture, and ends with one line of
-JSON. No time makes it fail.
+way for long enough to be hit. For nodes and the GCS a cluster is started instead, all on this machine: a head with the
+calls, and two nodes with a replica of each model (`failures_cluster`). Where the ingress is killed there are two, the
+calls are in LiveKit rooms, and the table says, too, how long a call was without an agent.
+
+Prints for each kind the calls that were lost, the turns that failed, and the longest silence that callers heard in a
+turn, with and without a strike; saves JSON and a picture, and ends with one line of JSON. No time makes it fail.
 """
 
 import argparse
@@ -21,26 +24,17 @@ from pathlib import Path
 from loadtest.arguments import positive
 from loadtest.caller import RealtimeCaller
 from loadtest.failures_calls import Course, Trial
-from loadtest.failures_kinds import MODELS, Kind, chosen
+from loadtest.failures_kinds import Kind, chosen
 from loadtest.failures_report import write
-from loadtest.server import started
+from loadtest.failures_servers import REPLICAS, grouped, server_settings, serving
 from loadtest.speech import resolved_settings, said
 from loadtest.voiced import Pcm
 from loadtest.wav import read_speech
 from loadtest.wire import CallFailed
 
 TEXT = "Count to 12"
-REPLICAS = 2
 WARM_TURNS = 4
 """What is usual must be known before it can be missed."""
-
-REAL_PACE = {
-    "asr": {"FIRST_ITEM_MS": "120"},
-    "llm": {"FIRST_ITEM_MS": "60", "ITEMS_PER_S": "12"},
-    "tts": {"FIRST_ITEM_MS": "60", "ITEMS_PER_S": "3"},
-    "turn": {"FIRST_ITEM_MS": "40"},
-}
-"""Of a synthetic model: about that of the small real ones on a busy GPU."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,14 +49,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def server_settings(resolved: str) -> dict[str, str]:
-    """The server's, as variables, beside those of its config, which are given as JSON."""
-    known = json.loads(resolved)
-    settings = {f"ANTIPHON_{model.upper()}__REPLICAS": str(REPLICAS) for model in MODELS}
-    for model, pace in REAL_PACE.items():
-        if known[model]["engine"] == "synthetic":
-            settings |= {f"ANTIPHON_{model.upper()}__TIMING__{name}": value for name, value in pace.items()}
-    return settings
+def _all_tried(
+    kinds: Sequence[Kind], resolved: str, sound: Pcm, args: argparse.Namespace
+) -> tuple[list[Course], list[Kind]]:
+    """What was found, and the kinds that have no server here: a machine may be without rooms."""
+    courses: list[Course] = []
+    untried: list[Kind] = []
+    for group in grouped(kinds):
+        try:
+            courses += _tried_at_one(group, resolved, sound, args)
+        except CallFailed as wrong:
+            print(f"loadtest.failures: {', '.join(kind.name for kind in group)}: {wrong}", file=sys.stderr)
+            untried += group
+    return courses, untried
+
+
+def _tried_at_one(kinds: Sequence[Kind], resolved: str, sound: Pcm, args: argparse.Namespace) -> list[Course]:
+    with serving(kinds[0].server, args.config, server_settings(resolved)) as url:
+        return asyncio.run(tried(url, kinds, sound, args))
 
 
 async def tried(url: str, kinds: Sequence[Kind], sound: Pcm, args: argparse.Namespace) -> list[Course]:
@@ -85,7 +89,8 @@ def _line(course: Course) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 1 where a call was lost or no turn was answered, 2 where there is no server; a time never decides."""
+    """Exit code 1 where a call was lost or no turn was answered, 2 where there was no server for a kind; a time never
+    decides."""
     args = _parser().parse_args(argv)
     try:
         kinds = chosen(args.kinds)
@@ -94,20 +99,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         resolved = resolved_settings(args.config)
         sound = read_speech(said(TEXT, resolved))
-        with started(args.config, server_settings(resolved)) as url:
-            courses = asyncio.run(tried(url, kinds, sound, args))
+        courses, untried = _all_tried(kinds, resolved, sound, args)
     except (CallFailed, ValueError) as wrong:
         print(f"loadtest.failures: {wrong}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+    if not courses:
+        return 2
     settings: Mapping[str, int] = {"calls": args.calls, "replicas": REPLICAS, "seed": args.seed}
     for course in courses:
         for problem in [*course.lost, *course.failed]:
             print(f"{course.kind}: {problem}", file=sys.stderr)
     print(json.dumps(write(args.out, courses, settings)), flush=True)
     answered = any(course.silences_ms(disturbed=each) for course in courses for each in (False, True))
-    return 0 if answered and not any(course.lost for course in courses) else 1
+    if not answered or any(course.lost for course in courses):
+        return 1
+    return 2 if untried else 0
 
 
 if __name__ == "__main__":

@@ -2,22 +2,16 @@
 
 import asyncio
 import random
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import psutil
 
-from loadtest.caller import RealtimeCaller
 from loadtest.failures_kinds import Kind, victim
-from loadtest.recording import RATE_HZ
+from loadtest.failures_lines import Line, in_room, over_socket
 from loadtest.voiced import Pcm
-from loadtest.wire import CallFailed, NoAnswer
-
-ANSWER_S = 45.0
-"""A turn that is not over by then has failed."""
+from loadtest.wire import CallFailed
 
 BETWEEN_S = (5.0, 10.0)
 """From the moment when all is well again to the next strike: some turns, of about 5 s, are to pass undisturbed."""
@@ -31,22 +25,28 @@ CALLS = 10
 PAUSE_S = (0.2, 1.0)
 """Before a caller speaks again."""
 
+LINES = {"host": over_socket, "cluster": over_socket, "rooms": in_room}
+"""How to call, by what a kind needs."""
+
 
 @dataclass(frozen=True, slots=True)
 class TurnRow:
     """One turn. Times in s since the course began. `silence_ms`: the longest one that the caller heard, from their last
-    word to the answer's first sound, or inside the answer because no more of it had come."""
+    word to the answer's first sound, or inside the answer because no more of it had come. `struck`: was it this call
+    that was hit? None where nobody can tell. `back_s`: when it had an agent again."""
 
     call: int
     began_s: float
     ended_s: float
     problem: str | None = None
     silence_ms: float | None = None
+    struck: bool | None = None
+    back_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """From when to when: one that kills is over at once."""
+    """From when to when: most that kill are over at once."""
 
     began_s: float
     ended_s: float
@@ -63,7 +63,9 @@ class Course:
     """Why each call ended that should not have."""
 
     def disturbed(self, turn: TurnRow) -> bool:
-        """Was a process struck, or frozen, while it lasted?"""
+        """Was a process struck, or frozen, while it lasted? In rooms: one that it needed?"""
+        if turn.struck is not None:
+            return turn.struck
         return any(strike.began_s < turn.ended_s and strike.ended_s >= turn.began_s for strike in self.strikes)
 
     def silences_ms(self, *, disturbed: bool) -> list[float]:
@@ -73,6 +75,13 @@ class Course:
             for turn in self.turns
             if turn.silence_ms is not None and turn.problem is None and self.disturbed(turn) is disturbed
         ]
+
+    @property
+    def absences_ms(self) -> list[float]:
+        """From a strike until the agent of a call that it hit was replaced by one that could be heard."""
+        backs_s = [turn.back_s for turn in self.turns if turn.back_s is not None]
+        before_s = [[strike.began_s for strike in self.strikes if strike.began_s <= back_s] for back_s in backs_s]
+        return [1000 * (back_s - max(began_s)) for back_s, began_s in zip(backs_s, before_s, strict=True) if began_s]
 
     @property
     def failed(self) -> list[str]:
@@ -112,26 +121,19 @@ class Trial:
         """Turn after turn as long as any are left, in a new call where one is lost."""
         for _ in range(CALLS):
             try:
-                async with RealtimeCaller(self._url, extensions=()) as caller:
+                async with LINES[self._kind.server](self._url) as line:
                     while next(left, None) is not None:
                         await asyncio.sleep(drawn.uniform(*PAUSE_S))
-                        self.course.turns.append(await self._turn(number, caller))
+                        self.course.turns.append(await self._turn(number, line))
                 return
             except CallFailed as ended:
                 self.course.lost.append(str(ended))
 
-    async def _turn(self, number: int, caller: RealtimeCaller) -> TurnRow:
-        began_s, gaps = self._now_s(), len(caller.gaps)
-        await caller.say(self._sound)
-        try:
-            answer = await caller.answer(ANSWER_S)
-        except NoAnswer as silent:
-            return TurnRow(number, began_s, self._now_s(), str(silent))
-        problem = None if answer.status == "completed" else f"{answer.status}: {answer.reason}"
-        if answer.voice_to_voice_ms is None:
-            return TurnRow(number, began_s, self._now_s(), problem or "an answer without a sound")
-        inside_ms = [gap.samples * 1000 / RATE_HZ for gap in caller.gaps[gaps:]]
-        return TurnRow(number, began_s, self._now_s(), problem, max(answer.voice_to_voice_ms, *inside_ms, 0.0))
+    async def _turn(self, number: int, line: Line) -> TurnRow:
+        began_s = self._now_s()
+        found = await line.turn(self._sound)
+        back_s = None if found.back_s is None else found.back_s - self._began_s
+        return TurnRow(number, began_s, self._now_s(), found.problem, found.silence_ms, found.struck, back_s)
 
     # --- strikes
 
@@ -145,18 +147,18 @@ class Trial:
 
     async def _let_pass(self, struck: psutil.Process, whole: int) -> None:
         began_s = self._now_s()
-        if not self._kind.frozen_s:
-            self.course.strikes.append(Strike(began_s, began_s))
-            await self._until_whole(whole, struck.pid)
-            return
         try:
-            await asyncio.sleep(self._kind.frozen_s)
+            if self._kind.frozen_s:
+                await asyncio.sleep(self._kind.frozen_s)
+            else:
+                await self._until_whole(whole, killed=struck.pid)
         finally:
-            with suppress(psutil.NoSuchProcess):
-                struck.send_signal(signal.SIGCONT)
-            self.course.strikes.append(Strike(began_s, self._now_s()))
+            self._kind.let_go_on(struck)
+            over_s = self._now_s() if self._kind.frozen_s or self._kind.lasts else began_s
+            self.course.strikes.append(Strike(began_s, over_s))
+        await self._until_whole(whole)  # what was frozen may have been given up meanwhile
 
-    async def _until_whole(self, whole: int, killed: int) -> None:
+    async def _until_whole(self, whole: int, killed: int | None = None) -> None:
         deadline_s = time.monotonic() + WHOLE_S
         while time.monotonic() < deadline_s:
             if len([each for each in await self._processes() if each.pid != killed]) >= whole:

@@ -46,6 +46,7 @@ def figures(course: Course) -> dict[str, Any]:
         "calls_lost": len(course.lost),
         "silence_ms": asdict(summarise(course.silences_ms(disturbed=True))),
         "undisturbed_silence_ms": asdict(summarise(course.silences_ms(disturbed=False))),
+        "absence_ms": asdict(summarise(course.absences_ms)),
     }
 
 
@@ -58,7 +59,8 @@ def totals(courses: Sequence[Course]) -> dict[str, Summary]:
 
 
 def table(courses: Sequence[Course]) -> str:
-    """Two lines a kind: turns in which a process was struck, and the others of the same calls; then all of them."""
+    """Two lines a kind: turns in which a process was struck, and the others of the same calls; then all of them. In
+    rooms a third: how long calls were without an agent."""
     names = ("strikes", "lost", "failed", "p50", "p90", "p95", "max", "n")
     lines = [f"{'':<20}{'turns':<12}" + "".join(f"{name:>8}" for name in names)]
     for course in courses:
@@ -67,6 +69,8 @@ def table(courses: Sequence[Course]) -> str:
         lines.append(f"{course.kind:<20}{'disturbed':<12}" + "".join(f"{n:>8}" for n in counts) + _cells(disturbed))
         undisturbed = summarise(course.silences_ms(disturbed=False))
         lines.append(f"{'':<20}{'undisturbed':<12}" + " " * 24 + _cells(undisturbed))
+        if absences_ms := course.absences_ms:
+            lines.append(f"{'':<20}{'no agent':<12}" + " " * 24 + _cells(summarise(absences_ms)))
     lines += [f"{name:<20}{'':<12}" + " " * 24 + _cells(row) for name, row in totals(courses).items()]
     return "\n".join(lines)
 

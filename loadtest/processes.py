@@ -74,6 +74,18 @@ def system_processes(url: str) -> list[psutil.Process]:
     return []
 
 
+def cluster_processes(url: str) -> list[psutil.Process]:
+    """All processes of the nodes of the cluster on this machine that the server at this address is the door of, when
+    one program started them."""
+    for door in server_processes(url):
+        with suppress(psutil.Error):
+            for above in door.parents():
+                starter = above.parent() if above.name() == "raylet" else None
+                if starter is not None:
+                    return list(starter.children(recursive=True))
+    return []
+
+
 def server_processes(url: str) -> list[psutil.Process]:
     """Whoever listens at this address; nobody where it is not on this machine or cannot be seen."""
     parts = urlsplit(url)

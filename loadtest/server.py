@@ -32,6 +32,14 @@ def started(config: Path, settings: Mapping[str, str] | None = None) -> Iterator
 
 
 @contextmanager
+def started_cluster(config: Path, settings: Mapping[str, str]) -> Iterator[str]:
+    """The same on several nodes, which are processes of this machine (`failures_cluster`)."""
+    port = free_port()
+    with _running(["loadtest.failures_cluster", str(config), str(port)], port, settings, rooms=False) as url:
+        yield url
+
+
+@contextmanager
 def started_with_rooms(config: Path, keys: Keys | None, settings: Mapping[str, str]) -> Iterator[str]:
     """The same, when rooms can be joined. `keys`: of the LiveKit server that is started with it, whose port on this
     machine is free; None where the settings name a server. `settings`: more of them, as variables."""
@@ -47,8 +55,15 @@ def started_with_rooms(config: Path, keys: Keys | None, settings: Mapping[str, s
 @contextmanager
 def _up(config: Path, words: list[str], variables: Mapping[str, str], *, rooms: bool) -> Iterator[str]:
     port = free_port()
-    command = [sys.executable, "-m", "serve_app.cli", "up", str(config), "--port", str(port), *words]
+    with _running(["serve_app.cli", "up", str(config), "--port", str(port), *words], port, variables, rooms) as url:
+        yield url
+
+
+@contextmanager
+def _running(words: list[str], port: int, variables: Mapping[str, str], rooms: bool) -> Iterator[str]:
+    """`python -m WORDS`, which listens on this port."""
     environment = {**NO_FILLER, **os.environ, **variables}
+    command = [sys.executable, "-m", *words]
     process = subprocess.Popen(command, stdout=sys.stderr, start_new_session=True, env=environment)
     try:
         url = f"http://127.0.0.1:{port}"
@@ -81,10 +96,10 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str, rooms: bool)
         if said is not None and said["rooms"]["state"] == "off":
             raise NobodyThere("`antiphon up` has no rooms; its lines above say why")
         if process.poll() is not None:
-            raise NobodyThere(f"`antiphon up` ended with exit code {process.returncode}; its last lines say why")
+            raise NobodyThere(f"the server ended with exit code {process.returncode}; its last lines say why")
         if time.monotonic() > deadline:
             detail = f": {said['rooms']['detail']}" if said else ""
-            raise NobodyThere(f"`antiphon up` was not ready after {START_S:g} s{detail}")
+            raise NobodyThere(f"the server was not ready after {START_S:g} s{detail}")
         time.sleep(0.2)
 
 

@@ -26,6 +26,16 @@ def test_the_example_of_a_dotenv_is_up_to_date() -> None:
     assert (ROOT / ".env.example").read_text(encoding="utf-8") == env_example(), "antiphon env-example > .env.example"
 
 
+def test_no_host_of_a_cluster_can_ever_have_all_of_a_model() -> None:
+    [application] = yaml.safe_load((ROOT / "configs" / "cluster.yaml").read_text(encoding="utf-8"))["applications"]
+    most = {each["name"]: each["max_replicas_per_node"] for each in application["deployments"]}
+    args = application["args"]
+    assert most.keys() == {"asr", "llm", "tts", "turn"}
+    for model, on_a_host in most.items():
+        assert on_a_host < args[model]["replicas"]
+        assert 2 * on_a_host >= args[model].get("max_replicas", args[model]["replicas"])  # two hosts are enough
+
+
 def config(args: Any = None, **top: Any) -> dict[str, Any]:
     application = {"name": "antiphon", "route_prefix": "/", "import_path": "serve_app.app:build", "args": args or {}}
     return {"applications": [application], **top}

@@ -12,10 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from loadtest.failures import server_settings
 from loadtest.failures_calls import Course, Strike, Trial, TurnRow
 from loadtest.failures_kinds import KINDS, Kind, chosen, victim
-from loadtest.failures_report import table, write
+from loadtest.failures_report import figures, table, write
+from loadtest.failures_servers import server_settings
 from tests.scripted_server import ScriptedServer, tone
 
 
@@ -100,6 +100,18 @@ def test_turns_are_told_apart_by_whether_a_process_was_struck_meanwhile() -> Non
     assert made_up().silences_ms(disturbed=False) == [300.0]
     frozen = Course("frozen", made_up().turns, [Strike(0.5, 1.5)])
     assert frozen.silences_ms(disturbed=True) == [300.0, 900.0]
+
+
+def test_in_rooms_a_turn_is_disturbed_when_its_own_agent_died() -> None:
+    turns = [
+        TurnRow(0, 0.0, 5.0, None, 900.0, struck=True, back_s=2.5),
+        TurnRow(1, 0.0, 5.0, None, 300.0, struck=False),
+    ]
+    found = Course("ingress killed", turns, [Strike(0.5, 0.5), Strike(1.0, 1.0), Strike(4.0, 4.0)])
+    assert found.silences_ms(disturbed=True) == [900.0]
+    assert found.absences_ms == [1500.0]
+    assert "no agent" in table([found])
+    assert figures(found)["absence_ms"]["max"] == 1500.0
 
 
 def test_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
