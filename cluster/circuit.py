@@ -16,8 +16,9 @@ from dataclasses import dataclass
 FIRST_PAUSE_S = 1.0
 """A replica that was only slow is soon back, and one that died is soon forgotten."""
 
-LONGEST_PAUSE_S = 30.0
-"""Each try of a frozen replica costs one caller a gap; Serve's health checks end it after some such time."""
+LONGEST_PAUSE_S = 10.0
+"""Each try of a frozen replica costs one caller a gap, until Serve's health checks end it; but one that has thawed must
+be known to answer before the next one fails."""
 
 
 @dataclass(slots=True)
