@@ -7,6 +7,7 @@ import sys
 import wave
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,13 +83,18 @@ async def test_two_callers_get_their_own_answers(demo_url: str) -> None:
 
 
 @cache
-def transcribe(audio: bytes) -> str:
-    """Plain faster-whisper with the system's own weights. `audio`: int16 at 16 kHz."""
+def whisper() -> Any:
+    """Plain faster-whisper with the system's own weights."""
     from faster_whisper import WhisperModel
 
     folder = next(iter(model("whisper-tiny.en", "asr").paths.values())).parent
-    whisper = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=1)
-    segments, _ = whisper.transcribe(np.frombuffer(audio, "<i2").astype(np.float32) / 32768.0, language="en")
+    return WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=1)
+
+
+@cache
+def transcribe(audio: bytes) -> str:
+    """By that. `audio`: int16 at 16 kHz."""
+    segments, _ = whisper().transcribe(np.frombuffer(audio, "<i2").astype(np.float32) / 32768.0, language="en")
     return " ".join(segment.text.strip() for segment in segments)
 
 
