@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from loadtest.room_ticket import Keys
@@ -58,7 +59,8 @@ def running(
     config: str, folder: Path, livekit: Keys | None = None, *, options: Sequence[str] = (), **variables: str
 ) -> Iterator[System]:
     """The system, ready to answer. What it printed is part of every failure to start. Without `livekit` it starts a
-    LiveKit server of its own. `options` are those of `antiphon up`."""
+    LiveKit server of its own. `options` are those of `antiphon up`. At the end it gets a Ctrl-C, after which nothing
+    of it may be left."""
     [port] = free_ports(1)
     output = folder / "output"
     words = ["up", config, "--port", str(port), "--log-file", str(folder / "log"), *options]
@@ -69,9 +71,11 @@ def running(
         words.append("--no-livekit")
     process = launch(*words, output=output, **variables)
     system = System(process, f"http://127.0.0.1:{port}", output, livekit)
+    below: list[psutil.Process] = []
     try:
         wait_until_ready(system)
         yield system
+        below = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     finally:
         process.send_signal(signal.SIGINT)  # SIGTERM would wait for the calls that a failed test has left
         try:
@@ -79,6 +83,7 @@ def running(
         except subprocess.TimeoutExpired:
             process.kill()
             raise
+    assert [each for each in below if each.is_running()] == [], "Ctrl-C leaves no process behind"
 
 
 def wait_until_ready(system: System) -> None:

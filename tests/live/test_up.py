@@ -58,18 +58,6 @@ def _listening(process: psutil.Process) -> set[int]:
     return {each.laddr.port for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN}
 
 
-def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
-    """SIGTERM, too: `test_up_rooms` ends a system with it."""
-    with running("configs/demo.yaml", tmp_path) as system:
-        below = descendants(system.process.pid)
-        assert len(below) > 10
-        assert ROOMS_OFF or livekit_servers(below)
-        system.process.send_signal(signal.SIGINT)
-        assert system.process.wait(STOP_S) == 0, system.said()
-        assert [pid for pid in below if psutil.pid_exists(pid)] == []
-        assert "stopped" in system.said()
-
-
 def test_if_it_is_killed_its_children_end_by_themselves(tmp_path: Path) -> None:
     with running("configs/demo.yaml", tmp_path) as system:
         assert ROOMS_OFF or livekit_servers(descendants(system.process.pid))
@@ -79,15 +67,23 @@ def test_if_it_is_killed_its_children_end_by_themselves(tmp_path: Path) -> None:
         assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
 
 
-def test_two_side_by_side_one_of_them_without_rooms(demo: System, tmp_path: Path) -> None:
+def test_two_side_by_side_one_of_them_without_rooms_and_ctrl_c_ends_it_alone(demo: System, tmp_path: Path) -> None:
+    """After a Ctrl-C nothing is left: of those with a LiveKit server of their own `running` holds it, too. And SIGTERM:
+    `test_up_rooms` ends a system with it."""
     with running("configs/demo.yaml", tmp_path, options=["--no-livekit"], LIVEKIT_URL="ws://192.0.2.1") as other:
         ready = httpx.get(f"{other.url}/ready")
         assert (ready.status_code, ready.json()["rooms"]["state"]) == (200, "off")
         refused = httpx.post(f"{other.url}/api/livekit/token", json={})
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "no_livekit")
         assert "rooms" not in other.said().partition("ready: open")[2]
-        assert livekit_servers(descendants(other.process.pid)) == []
+        below = descendants(other.process.pid)
+        assert len(below) > 10
+        assert livekit_servers(below) == []
         assert httpx.get(f"{demo.url}/ready").status_code == 200
+        other.process.send_signal(signal.SIGINT)
+        assert other.process.wait(STOP_S) == 0, other.said()
+        assert [pid for pid in below if psutil.pid_exists(pid)] == []
+        assert other.said().endswith("stopped\n")
     assert httpx.get(f"{demo.url}/ready").status_code == 200
 
 
