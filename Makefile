@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 CONFIG ?= configs/local.yaml
+SOURCES := serve_app deployments cluster loadtest tests
+SYSTEM  := tests/browser tests/cluster tests/live
 # Bytecode is made once here rather than by a dozen processes at the first start.
 UV     := $(BIN)/uv pip install --python $(BIN)/python --quiet --compile-bytecode
 
-.PHONY: help run demo install install-dev web-client test lint types unit lock clean
+.PHONY: help run demo install install-dev web-client test lint types unit system bytecode lock clean
 
 help:           ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -43,7 +45,7 @@ $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	@$(UV) --require-hashes -r requirements/dev.txt
 	@touch $@
 
-test: lint types unit  ## every check: style, imports, types, tests
+test: lint types unit system  ## every check: style, imports, types, tests
 
 lint: install-dev
 	@$(BIN)/ruff check .
@@ -53,8 +55,17 @@ lint: install-dev
 types: install-dev
 	@$(BIN)/mypy
 
-unit: install-dev
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+# Most of them wait most of the time: two at once take half as long. A file's tests follow each other.
+unit: bytecode
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(SYSTEM:%=--ignore=%) $(PYTEST_ARGS)
+
+# Whole systems, one after another and beside nothing else: they speak and listen in real time.
+system: bytecode
+	@$(BIN)/python -m pytest $(SYSTEM) $(PYTEST_ARGS)
+
+# Each process of a system imports our own modules, too, and may be forbidden to write beside them.
+bytecode: install-dev
+	@$(BIN)/python -m compileall -q $(SOURCES)
 
 lock: $(BIN)/uv ## write requirements/ anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 --extra cpu --extra talk pyproject.toml -o requirements/run.txt

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from loadtest.room_ticket import Keys
 from serve_app.livekit_server.binary import NoLiveKitServer, obtain
@@ -19,6 +20,10 @@ from tests.system import ROOMS_OFF, ROOT, System, running
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 """Where these tests are a background job of a script, they and all that they start would be deaf to Ctrl-C."""
+
+settings.register_profile("behaviour", deadline=None)
+settings.load_profile("behaviour")
+"""How long an example takes says more about what else this machine does than about the example."""
 
 NEED_IT = (ROOT / "tests" / "live", ROOT / "tests" / "browser")
 
