@@ -228,9 +228,8 @@ async def test_calls_survive_a_restart_of_the_livekit_server(small: System, serv
         await asyncio.sleep(1)
         server.start(obtain(print, threading.Event()))
         back_s = time.monotonic()
-        for caller in callers:
-            assert await _answers_again(caller), "a call neither went on nor ended"
-            print(f"back {time.monotonic() - back_s:.1f} s after the server")
+        assert all(await asyncio.gather(*map(_answers_again, callers))), "a call neither went on nor ended"
+        print(f"back {time.monotonic() - back_s:.1f} s after the server")
         assert await _one_turn(small, "and a new one") == "You said: and a new one."
     await nobody_is_left(small)
     assert (await health(small))["calls"] == 0
