@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import socket
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,8 +15,6 @@ from playwright.sync_api import Page, expect
 from deployments import tones
 from loadtest import room_page
 from loadtest.room_bench import Target
-from loadtest.room_ticket import Keys
-from serve_app.livekit_server.binary import obtain
 from serve_app.livekit_server.local import LocalLiveKit
 from tests.browser.conftest import wait_for_rooms
 from tests.browser.page_kit import (
@@ -32,7 +29,7 @@ from tests.browser.page_kit import (
     wait_until_answered,
     words_of,
 )
-from tests.system import System, running
+from tests.system import System
 
 NO_TICKET = "Failed to load resource"
 NO_LIVEKIT = r"Failed to load resource|WebSocket connection to|\{room:"  # the last is how livekit-client complains
@@ -211,18 +208,22 @@ def test_a_livekit_server_that_does_not_answer_is_not_waited_for_long(
 
 
 def test_a_room_that_is_lost_goes_on_through_the_socket(
-    playwright: Any, chromium: str, livekit_client: None, tmp_path: Path
+    playwright: Any,
+    chromium: str,
+    livekit_program: Path,
+    livekit: LocalLiveKit,
+    demo: System,
+    room_url: str,
+    tmp_path: Path,
 ) -> None:
-    server = LocalLiveKit(tmp_path / "livekit.log")
-    server.start(obtain(print, threading.Event()))
-    keys = Keys(server.url, server.api_key, server.api_secret)
+    """The LiveKit server is that of all tests, who find it again."""
     try:
-        with running("configs/demo.yaml", tmp_path, keys) as system:
-            wait_for_rooms(system.url)
-            _lost_in_mid_call(playwright, chromium, system, server)
-            _gone_from_the_start(playwright, chromium, system, tmp_path)
+        _lost_in_mid_call(playwright, chromium, demo, livekit)
+        _gone_from_the_start(playwright, chromium, demo, tmp_path)
     finally:
-        server.kill()
+        livekit.kill()
+        livekit.start(livekit_program)
+        wait_for_rooms(demo.url)
 
 
 def _lost_in_mid_call(playwright: Any, chromium: str, system: System, server: LocalLiveKit) -> None:
