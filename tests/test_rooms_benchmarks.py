@@ -139,15 +139,15 @@ def test_a_benchmark_without_rooms_starts_none(tmp_path: Path, monkeypatch: pyte
     ("answer", "reason"),
     [
         ((200, {"status": "ready", "rooms": {"state": "off"}}), "`antiphon up` has no rooms"),
-        (CONNECTING, "not ready after 1 s: no LiveKit server at ws://x"),
-        (LOADING, "not ready after 1 s"),
+        (CONNECTING, "not ready after 2 s: no LiveKit server at ws://x"),
+        (LOADING, "not ready after 2 s"),
         (None, "ended with exit code 3"),
     ],
 )
 def test_a_server_that_does_not_get_so_far(
     answer: tuple[int, Any] | None, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "START_S", 1.0)
+    monkeypatch.setattr(server, "START_S", 2.0)  # its process answers before
     antiphon(tmp_path, monkeypatch, answering(tmp_path, *answer) if answer else "sys.exit(3)")
     with pytest.raises(NobodyThere, match=reason), started_with_rooms(Path("x.yaml"), None, {}):
         pass
