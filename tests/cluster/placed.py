@@ -55,7 +55,13 @@ def main() -> None:
 
     cluster = Cluster()
     for kind, zone in ZONES.items():
-        cluster.add_node(num_cpus=CORES, num_gpus=2, labels={"zone": zone}, resources={f"accelerator_type:{kind}": 1})
+        cluster.add_node(
+            num_cpus=CORES,
+            num_gpus=2,
+            labels={"zone": zone},
+            resources={f"accelerator_type:{kind}": 1},
+            include_dashboard=False,  # nobody looks, and its port may be another cluster's
+        )
     ray.init(cluster.address, log_to_driver=False)
     try:
         chosen = Settings.model_validate(settings())
