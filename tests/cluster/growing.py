@@ -17,7 +17,7 @@ from typing import Any
 
 import ray
 from ray import serve
-from ray._raylet import GcsClient
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 from ray.serve._private.common import ReplicaState
@@ -168,7 +168,7 @@ async def happen(there: Cluster) -> dict[str, Any]:
 
 def drain(there: Cluster, node: str) -> None:
     """What an autoscaler says before it takes a machine away. Raises where Ray refuses."""
-    reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+    reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")  # type: ignore[attr-defined]
     deadline_ms = int((time.time() + DRAIN_S) * 1000)
     accepted, why = GcsClient(address=there.address).drain_node(node, reason, "its machine goes", deadline_ms)
     if not accepted:
