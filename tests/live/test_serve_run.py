@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -65,15 +66,27 @@ VOICES = (None, None, PIPER)
 """Of three who call meanwhile: the last one chooses a voice, which then is gone."""
 
 
+@pytest.fixture
+def own_ray() -> Iterator[str]:
+    """Where a Ray keeps what it has, and looks for one that runs already: no other's. Its sockets need a short path."""
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        yield folder
+
+
 @contextmanager
-def served(folder: Path, keys: Keys) -> Iterator[Served]:
+def served(folder: Path, keys: Keys, own_ray: str) -> Iterator[Served]:
     values = yaml.safe_load((ROOT / "configs" / "demo.yaml").read_text())
     values["applications"][0]["args"]["tts"] = {"engine": "piper", "model": PIPER}
     values["http_options"]["port"] = port = free_ports(1)[0]
     (folder / "demo.yaml").write_text(yaml.safe_dump(values))
     access = {"LIVEKIT_URL": keys.url, "LIVEKIT_API_KEY": keys.api_key, "LIVEKIT_API_SECRET": keys.api_secret}
     inherited = {name: text for name, text in os.environ.items() if name != "RAY_ADDRESS"}
-    ours = {"RAY_AUTH_MODE": "disabled", "ANTIPHON_ADMIN__API_KEY": KEY, "ANTIPHON_CALL__FILLER": ""}
+    ours = {
+        "RAY_AUTH_MODE": "disabled",
+        "ANTIPHON_ADMIN__API_KEY": KEY,
+        "ANTIPHON_CALL__FILLER": "",
+        "RAY_TMPDIR": own_ray,
+    }
     environment = {**inherited, **REQUIRED, **access, **ours}
     output = folder / "output"
     with output.open("wb") as file:
@@ -95,9 +108,9 @@ def served(folder: Path, keys: Keys) -> Iterator[Served]:
 
 @pytest.mark.timeout(400)
 async def test_a_config_runs_without_antiphon_up_and_gets_other_models_under_calls(
-    tmp_path: Path, livekit_keys: Keys
+    tmp_path: Path, livekit_keys: Keys, own_ray: str
 ) -> None:
-    with served(tmp_path, livekit_keys) as system:
+    with served(tmp_path, livekit_keys, own_ray) as system:
         assert is_ready(f"{system.url}/ready"), system.output.read_text()
         async with RoomCaller(await request_ticket(system.url), agent_timeout_s=PATIENCE_S) as old:
             assert (await type_to(old, "before")).text == "You said: before."
