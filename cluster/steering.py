@@ -31,7 +31,8 @@ class ToldReplica(RunningReplica):
         result = super().try_send_request(pr, with_rejection)
         name = replica_name(self)
         setattr(pr.metadata, SENT_TO, name)
-        CIRCUITS.sent(name)
+        if with_rejection:  # else it is told to all, nobody says what became of it, and it must not pass for the trial
+            CIRCUITS.sent(name)
         return result
 
 

@@ -1,14 +1,19 @@
 """The model deployments of the system: what each can do, and which ones answer a call."""
 
+import logging
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
 from deployments.contracts import Asr, AudioChunk, Capabilities, Pcm, Transcript, Tts
+from deployments.errors import BadRequest
 from deployments.store import Kind
 from serve_app.choosing import Offer, Wishes, pick
 from serve_app.conversation.items import CallSettings
 from serve_app.models import Models, Promote
+
+log = logging.getLogger("antiphon.models")
 
 
 class Directory:
@@ -82,6 +87,10 @@ class Directory:
         tts: Tts = self._models[self._voices.get(voice or "", self._default["tts"])]
         return tts
 
+    def knows_voice(self, voice: str) -> bool:
+        """Has somebody said that they can speak it?"""
+        return voice in self._voices
+
     def asr_of(self, language: str | None, preferred: str) -> Asr:
         """Who understands this language: `preferred`, if that does."""
         offers = sorted((each for each in self.offers() if each.kind == "asr"), key=lambda each: each.name != preferred)
@@ -99,8 +108,23 @@ class TtsByVoice:
 
     directory: Directory
 
-    def speak(self, text: str, *, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[AudioChunk, None]:
-        return self.directory.tts_of(voice).speak(text, voice=voice, speed=speed)
+    async def speak(
+        self, text: str, *, voice: str | None = None, speed: float = 1.0
+    ) -> AsyncGenerator[AudioChunk, None]:
+        """A voice that was there, and is no more since its model was replaced, is spoken by the default one: the call
+        goes on."""
+        try:
+            async with aclosing(self.directory.tts_of(voice).speak(text, voice=voice, speed=speed)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+            return
+        except BadRequest as refused:
+            if refused.field != "voice" or voice is None or not self.directory.knows_voice(voice):
+                raise
+            log.warning("%s: the default voice speaks", refused)
+        async with aclosing(self.directory.tts_of(None).speak(text, speed=speed)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
 
 @dataclass(frozen=True, slots=True)

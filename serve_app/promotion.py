@@ -22,8 +22,13 @@ LIMIT_S = 1.0
 
 
 class Promoter:
-    """Of one process. Nobody waits for what it sends. All replicas are told, for nobody here knows in which one a
-    request waits; it is sent only for one of which nothing has come yet."""
+    """Of one process. Nobody waits for what it sends; it is sent only for a request of which nothing has come yet.
+
+    All replicas are told. Which one has the request is known where it was sent (`cluster.steering.sent_to`), but a
+    handle sends to whichever replica its router chooses, or to all: to name one would need a second way through the
+    router, past its count of places, for who is promoted waits where none is free. A message is small and is ignored
+    where no such request waits.
+    """
 
     def __init__(self, handles: Mapping[str, tuple[Kind, DeploymentHandle[Any]]]) -> None:
         """By the names of their deployments."""

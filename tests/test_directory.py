@@ -93,3 +93,40 @@ async def test_a_voice_and_a_language_may_change_within_a_call() -> None:
     silence = np.zeros(1600, np.int16)
     heard = [(await models.asr.transcribe(silence, language=code)).text for code in ("en", "de", None)]
     assert heard == ["", "auf Deutsch", ""]
+
+
+class Choosy:
+    """Speaks with one voice of its own, and says which was asked for."""
+
+    def __init__(self, voice: str) -> None:
+        self.voice = voice
+        self.asked: list[str | None] = []
+
+    async def speak(
+        self, text: str, *, voice: str | None = None, speed: float = 1.0
+    ) -> AsyncGenerator[AudioChunk, None]:
+        self.asked.append(voice)
+        if voice not in (None, self.voice):
+            raise BadRequest(f"voice {voice!r} is not known", field="voice")
+        if text == "too long":
+            raise BadRequest("text is too long", field="text")
+        yield AudioChunk(np.zeros(1, np.int16), 16_000)
+
+
+async def test_a_voice_whose_model_was_replaced_under_a_call_gives_way_to_the_default_one() -> None:
+    tts = Choosy("joe")
+    directory = Directory({"tts": tts}, {"tts": "tts"})
+    directory.learn("tts", Capabilities(voices=("joe",)))
+    tts.voice = "lark"
+    assert len([chunk async for chunk in directory.tts.speak("hello", voice="joe")]) == 1
+    assert tts.asked == ["joe", None]
+
+
+@pytest.mark.parametrize(("text", "voice"), [("hello", "nobody"), ("too long", "joe")])
+async def test_what_else_is_refused_stays_refused(text: str, voice: str) -> None:
+    tts = Choosy("joe")
+    directory = Directory({"tts": tts}, {"tts": "tts"})
+    directory.learn("tts", Capabilities(voices=("joe",)))
+    with pytest.raises(BadRequest):
+        [chunk async for chunk in directory.tts.speak(text, voice=voice)]
+    assert tts.asked == [voice]

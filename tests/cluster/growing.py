@@ -1,6 +1,7 @@
 """A cluster that grows and shrinks under calls: `python -m tests.cluster.growing FOLDER` prints what happened, as JSON.
 
-A head with two GPUs that are only numbers, and a second node that joins later with two more. The voice model is
+A head with two GPUs that are only numbers, and a second node that joins later with two more and is drained at last, as
+before its machine is taken away. The voice model is
 synthetic and wants a whole GPU. What stands for the ingress only counts calls.
 """
 
@@ -16,11 +17,14 @@ from typing import Any
 
 import ray
 from ray import serve
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.cluster_utils import Cluster
+from ray.core.generated import autoscaler_pb2
 from ray.serve._private.common import ReplicaState
 from ray.serve.handle import DeploymentHandle
 
 from cluster.autoscaling import CALLS
+from cluster.telemetry import Measure
 from deployments.options import ScalingOptions, Timing
 from deployments.store import StoreOptions
 from deployments.tts.deployment import TtsDeployment
@@ -33,6 +37,8 @@ SOON_S = 40.0
 CALLERS = 6
 PHRASE = "so it goes."
 LONG = " ".join(["and so on"] * 14) + "."
+DRAIN_S = 60
+"""From the order to drain a node to its end; a replica there may take so long for what it has begun."""
 NODE: dict[str, Any] = {"object_store_memory": 80 * 2**20, "num_cpus": 8, "num_gpus": 2}
 
 OPTIONS = TtsOptions(
@@ -126,7 +132,8 @@ async def happen(there: Cluster) -> dict[str, Any]:
     """The whole story, in facts."""
     voice = serve.get_deployment_handle("tts", "growing")
     counter = serve.get_deployment_handle("ingress", "growing")
-    callers = Callers(RemoteTts(voice))
+    repeated: list[Measure] = []
+    callers = Callers(RemoteTts(voice, report=repeated.append))
     facts: dict[str, Any] = {"at_first": replicas("RUNNING")}
     async with asyncio.TaskGroup() as tasks:
         for _ in range(CALLERS):
@@ -135,6 +142,7 @@ async def happen(there: Cluster) -> dict[str, Any]:
         facts["up_s"] = await until(lambda: replicas("RUNNING") == 2, "the GPUs of the head are all in use")
         facts["before_it_joined"], before = replicas("RUNNING"), len(callers.phrases)
         joined = there.add_node(**NODE)  # which only the main thread may do: callers listen again when it is up
+        await counter.tell.remote(1024)  # while it came nobody spoke, of which it would follow that calls need little
         facts["join_s"] = await until(lambda: replicas("RUNNING") == 4, "those of the new node, too")
         facts["most"] = replicas("RUNNING")
         await until(lambda: worked(voice, joined.node_id) > 0, "the new node's replicas work")
@@ -144,13 +152,27 @@ async def happen(there: Cluster) -> dict[str, Any]:
         long = [tasks.create_task(callers.speak(LONG)) for _ in range(2 * 4)]
         callers.hang_up()
         await until(lambda: working(voice) == 4, "every replica speaks")
+        drain(there, joined.node_id)
+        facts["drain_s"] = await until(lambda: replicas("STOPPING") == 2, "those of the drained node go")
+        facts["asked_then"] = [(await voice.where.remote())[0] == joined.node_id for _ in range(20)]
+        facts["drained_while_open"] = sum(not stream.done() for stream in long)
         await counter.tell.remote(0)
-        facts["down_s"] = await until(lambda: replicas("RUNNING") < 4, "calls are over")
+        facts["down_s"] = await until(lambda: replicas("RUNNING") < 2, "calls are over")
         facts["went_while_open"] = sum(not stream.done() for stream in long)
         facts["draining"] = replicas("STOPPING")
         facts["long_samples"] = [await stream for stream in long]
     facts["all_gone_s"] = await until(lambda: replicas("RUNNING") == 1 and not replicas("STOPPING"), "the rest")
+    facts["cut"] = sum(measure.tags["why"] == "failed" for measure in repeated)
     return {**facts, "at_last": replicas("RUNNING"), "phrase_samples": sorted(set(callers.phrases))}
+
+
+def drain(there: Cluster, node: str) -> None:
+    """What an autoscaler says before it takes a machine away. Raises where Ray refuses."""
+    reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")  # type: ignore[attr-defined]
+    deadline_ms = int((time.time() + DRAIN_S) * 1000)
+    accepted, why = GcsClient(address=there.address).drain_node(node, reason, "its machine goes", deadline_ms)
+    if not accepted:
+        raise RuntimeError(why)
 
 
 def told(voice: DeploymentHandle[Any]) -> list[tuple[str, float]]:

@@ -1,4 +1,4 @@
-"""Replicas that come and go under calls, and a node that joins, in a real Serve. The model is synthetic."""
+"""Replicas that come and go under calls, a node that joins and is drained, in a real Serve. The model is synthetic."""
 
 import json
 import os
@@ -61,9 +61,16 @@ def test_a_node_that_joins_under_calls_takes_some_of_them(story: dict[str, Any])
     assert story["phrases_meanwhile"] > 0
 
 
+def test_a_node_that_is_drained_under_calls_ends_what_it_speaks_and_gets_no_more(story: dict[str, Any]) -> None:
+    assert story["drained_while_open"] == 2 * 4
+    assert story["asked_then"] == [False] * 20
+    assert story["cut"] == 0
+
+
 def test_a_replica_that_goes_ends_what_it_speaks(story: dict[str, Any]) -> None:
     assert story["went_while_open"] > 0
     assert story["draining"] > 0
+    assert story["cut"] == 0
     assert set(story["long_samples"]) == {len(tones.encode(LONG, RATE_HZ))}
     assert set(story["phrase_samples"]) == {len(tones.encode(PHRASE, RATE_HZ))}
 

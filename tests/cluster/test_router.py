@@ -11,6 +11,7 @@ from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.handle import DeploymentHandle
 
+from cluster.circuit import CIRCUITS
 from cluster.router import AffinityRouter, affinity
 from cluster.router_refusal import NoReplicaFree
 from deployments.urgency import Urgency
@@ -64,6 +65,21 @@ async def test_a_key_and_a_session_stay_where_they_are(handle: Handle) -> None:
         homes = {f"{option}{n}": await who(handle, **{option: f"{option}{n}"}) for n in range(3)}
         for _ in range(3):
             assert {name: await who(handle, **{option: name}) for name in homes} == homes
+
+
+async def test_what_is_told_to_all_is_no_trial_of_a_replica_in_trouble(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CIRCUITS, "first_pause_s", 0.2)
+    struck = await who(handle)
+    CIRCUITS.failed(struck)
+    try:
+        assert await who(handle) != struck
+        await asyncio.sleep(0.3)
+        assert len(await handle.broadcast("who").results_async(timeout_s=PATIENCE_S)) == REPLICAS
+        assert CIRCUITS.sound(struck)
+    finally:
+        CIRCUITS.answered(struck)
 
 
 async def test_calls_of_one_parent_request_do_not_wait_for_each_other(handle: Handle) -> None:

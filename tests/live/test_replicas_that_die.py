@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+import json
 import re
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import httpx
 import psutil
 import pytest
 
@@ -16,7 +19,8 @@ from deployments import tones
 from loadtest.caller import RealtimeCaller
 from loadtest.exchange import Answer
 from loadtest.processes import replica_processes
-from tests.system import System, running
+from serve_app.admin.client import key_file
+from tests.system import System, running, wait_until_ready
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -25,26 +29,51 @@ CALLERS = 4
 """So many at once keep both replicas of a kind busy: whichever dies, somebody waits for it."""
 
 ANSWER_S = 4.0
+PATIENCE_S = 30.0
+"""Who waits longer hangs."""
 SLOW_MODELS = {
-    "ANTIPHON_ASR__TIMING__FIRST_ITEM_MS": "200",
-    "ANTIPHON_TURN__TIMING__FIRST_ITEM_MS": "200",
+    "ANTIPHON_ASR__TIMING__FIRST_ITEM_MS": "600",
+    "ANTIPHON_TURN__TIMING__FIRST_ITEM_MS": "600",
     "ANTIPHON_LLM__TIMING__ITEMS_PER_S": "8",
     "ANTIPHON_TTS__TIMING__ITEMS_PER_S": "2",
 }
 """Requests are under way for long enough to be hit."""
 
+NOTHING_IS_MADE_UP_FOR = {
+    "ANTIPHON_CALL__LISTENING__PARTIALS": "false",
+    "ANTIPHON_CALL__DEADLINES__END_OF_TURN_S": "3",
+    "ANTIPHON_CALL__TURN_TAKING__ASK_LLM": "false",
+    "ANTIPHON_CALL__TURN_TAKING__SOUND_WEIGHT": "10",
+    "ANTIPHON_CALL__TURN_TAKING__CERTAINTY_OFFSET": "0",
+    "ANTIPHON_CALL__TURN_TAKING__ASK_EVERY_MS": "60000",
+    "ANTIPHON_CALL__TURN_TAKING__MEDIUM_SILENCE_MS": "60000",
+    "ANTIPHON_CALL__TURN_TAKING__HIGH_SILENCE_MS": "1500",
+}
+"""One transcript a turn, and one judgement, without which a turn is over late: a request that is lost is missed."""
+SOON = {"audio": {"input": {"turn_detection": {"type": "semantic_vad", "eagerness": "high"}}}}
+"""The session of a caller whose turn is over soon without a judgement, too."""
+
 COUNT = "count to 8"
 ONE_TO_EIGHT = "One two three four five six seven eight."
-SORRY = "Sorry, I could not answer that. Please say it again."
+SORRY = "Sorry, not now."
+
+KINDS = ("asr", "llm", "tts", "turn")
+ALONE = [{"kind": kind, "name": f"lone-{kind}", "engine": "synthetic", "model": f"lone-{kind}"} for kind in KINDS]
+"""One more model of each kind, with one replica: a call can have one that is gone while all else is there."""
 
 
 @pytest.fixture(scope="module")
 def pairs() -> Iterator[System]:
-    """The demo with two replicas of each model."""
-    two = {f"ANTIPHON_{kind}__REPLICAS": "2" for kind in ("ASR", "LLM", "TTS", "TURN")}
-    calls = {"ANTIPHON_CALL__FILLER": "", "ANTIPHON_CALL__DEADLINES__ANSWER_S": str(ANSWER_S)}
+    """The demo with two replicas of each model, and the lone ones."""
+    two = {f"ANTIPHON_{kind.upper()}__REPLICAS": "2" for kind in KINDS}
+    calls = {
+        "ANTIPHON_CALL__FILLER": "",
+        "ANTIPHON_CALL__SORRY": SORRY,
+        "ANTIPHON_CALL__DEADLINES__ANSWER_S": str(ANSWER_S),
+        "ANTIPHON_MORE_DEPLOYMENTS": json.dumps(ALONE),
+    }
     with tempfile.TemporaryDirectory() as folder:
-        settings = {**two, **calls, **SLOW_MODELS}
+        settings = {**two, **calls, **SLOW_MODELS, **NOTHING_IS_MADE_UP_FOR}
         with running("configs/demo.yaml", Path(folder), None, options=["--no-livekit"], **settings) as system:
             yield system
 
@@ -66,7 +95,7 @@ async def answers(
 
     async def turn(call: RealtimeCaller) -> Answer:
         await call.say(tones.encode(text, RATE_HZ))
-        return await call.answer(30)
+        return await call.answer(PATIENCE_S)
 
     async with asyncio.TaskGroup() as group:
         turns = [group.create_task(turn(call)) for call in calls]
@@ -86,54 +115,88 @@ def assert_as_if_nothing_were(answers: list[Answer], text: str) -> None:
         assert letters(tones.decode(answer.audio, RATE_HZ)) == letters(text)
 
 
-async def strike(system: System, kind: str, number: signal.Signals, calls: list[RealtimeCaller]) -> psutil.Process:
-    """One replica, while all of its kind are at work."""
-    if kind in ("llm", "tts"):
-        await calls[0].first_sound(30)
-    else:
-        await asyncio.sleep(len(tones.encode(COUNT, RATE_HZ)) / RATE_HZ + 0.15)  # what was said is being transcribed
-    struck = replicas(system, kind)[0]
-    struck.send_signal(number)
-    return struck
+async def until_working(system: System, kind: str, least: int) -> None:
+    """Both replicas of a kind are there, and each works on so many requests at least."""
+    key = key_file(urlsplit(system.url).port or 0).read_text()
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {key}"}) as client, asyncio.timeout(PATIENCE_S):
+        while True:
+            answer = await client.get(f"{system.url}/api/admin/models", timeout=PATIENCE_S)
+            [found] = [each for each in answer.json()["deployments"] if each["name"] == kind]
+            if [replica["queue"]["running"] >= least for replica in found["replicas"]] == [True, True]:
+                return
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("kind", ["llm", "tts", "asr", "turn"])
 async def test_a_replica_that_is_killed_in_mid_turn_is_not_missed(pairs: System, kind: str) -> None:
     async with callers(pairs) as calls:
+        struck = replicas(pairs, kind)[0]
 
         async def kill() -> None:
-            await strike(pairs, kind, signal.SIGKILL, calls)
+            if kind in ("llm", "tts"):
+                await calls[0].first_sound(PATIENCE_S)
+            else:
+                await until_working(pairs, kind, 1)
+            struck.kill()
 
         assert_as_if_nothing_were(await answers(calls, COUNT, kill), ONE_TO_EIGHT)
 
 
 async def test_a_replica_that_freezes_in_mid_answer_is_not_waited_for(pairs: System) -> None:
-    struck: list[psutil.Process] = []
     async with callers(pairs) as calls:
+        await until_working(pairs, "tts", 0)
+        struck = replicas(pairs, "tts")[0]
 
         async def freeze() -> None:
-            struck.append(await strike(pairs, "tts", signal.SIGSTOP, calls))
+            await calls[0].first_sound(PATIENCE_S)
+            struck.suspend()
 
         try:
             assert_as_if_nothing_were(await answers(calls, COUNT, freeze), ONE_TO_EIGHT)
         finally:
-            for process in struck:
+            struck.resume()
+
+
+@asynccontextmanager
+async def callers_of_lone_models(system: System) -> AsyncIterator[dict[str, RealtimeCaller]]:
+    """By the kind of the one that each has."""
+    async with AsyncExitStack() as stack:
+        yield {
+            kind: await stack.enter_async_context(
+                RealtimeCaller(f"{system.url}?models=lone-{kind}", session=SOON if kind == "turn" else None)
+            )
+            for kind in KINDS
+        }
+
+
+@asynccontextmanager
+async def struck_by(number: signal.Signals, system: System) -> AsyncIterator[None]:
+    """All lone models."""
+    processes = [process for kind in KINDS for process in replicas(system, f"lone-{kind}")]
+    try:
+        for process in processes:
+            process.send_signal(number)
+        yield
+    finally:
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGCONT)
 
 
-async def test_where_no_model_can_answer_the_agent_says_so_and_answers_again_later(pairs: System) -> None:
-    async with callers(pairs) as calls:
-        frozen = replicas(pairs, "llm")
-        try:
-            for process in frozen:
-                process.send_signal(signal.SIGSTOP)
-            for answer in await answers(calls, "hello"):
-                assert answer.status == "failed"
-                assert letters(tones.decode(answer.audio, RATE_HZ)) == letters(SORRY)
-                assert answer.timeline is not None
-                assert answer.timeline["outcome"] == "failed"
-        finally:
-            for process in frozen:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.send_signal(signal.SIGCONT)
-        assert_as_if_nothing_were(await answers(calls, "hello"), "You said: hello.")
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+async def test_where_all_replicas_of_a_kind_are_gone_the_agent_says_so_in_time_and_answers_again_later(
+    pairs: System, number: signal.Signals
+) -> None:
+    async with callers_of_lone_models(pairs) as calls:
+        async with struck_by(number, pairs):
+            answered = dict(zip(calls, await answers(list(calls.values()), "hello"), strict=True))
+        await asyncio.to_thread(wait_until_ready, pairs)
+        assert_as_if_nothing_were([answered.pop("turn")], "You said: hello.")  # the silence has judged
+        for kind, answer in answered.items():
+            if number == signal.SIGKILL and answer.status == "completed":
+                continue  # another one is there already
+            assert (answer.status, letters(tones.decode(answer.audio, RATE_HZ))) == ("failed", letters(SORRY)), kind
+            assert answer.reason == f"the answer did not begin within {ANSWER_S:g} s"
+            assert answer.timeline is not None
+            assert answer.timeline["outcome"] == "failed"
+        assert_as_if_nothing_were(await answers(list(calls.values()), "hello"), "You said: hello.")
