@@ -17,6 +17,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from livekit.rtc._ffi_client import FfiClient, ffi_event_callback
+
 from loadtest.room_caller import RoomCaller
 from loadtest.room_stats import counted
 from loadtest.room_ticket import Ticket
@@ -107,8 +109,14 @@ THREAD_SWITCH_S = 0.0005
 """The native side's threads hand over every frame; at Python's 5 ms they would be late for nothing but this program."""
 
 
+def _keep_logs_native() -> None:
+    """The native side hands over each line of its log, about as many as frames, for Python to drop it."""
+    FfiClient.instance._ffi_lib.livekit_ffi_initialize(ffi_event_callback, False, b"python", b"")
+
+
 async def _main() -> None:
     sys.setswitchinterval(THREAD_SWITCH_S)
+    _keep_logs_native()
     gc.freeze()  # a full collection of what is there for good takes 50 ms
     lines = asyncio.StreamReader(limit=LINE_BYTES)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)

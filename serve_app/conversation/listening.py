@@ -1,6 +1,5 @@
 """Frames -> voiced or not -> speech and pauses. Pure: it counts samples and knows no other clock."""
 
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +7,9 @@ from numpy.typing import NDArray
 
 from deployments.audio import to_float
 from deployments.contracts import SPEECH_RATE_HZ, Pcm
+
+FIRST_ROOM = 2 * SPEECH_RATE_HZ
+"""Samples that a call has memory for at first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,50 +134,69 @@ class Hearing:
 
 
 class AudioMemory:
-    """The caller's recent audio, addressed by the call's input clock. The oldest is forgotten beyond the limit."""
+    """The caller's recent audio, addressed by the call's input clock. The oldest is forgotten beyond the limit.
+
+    It lies in one piece, so that to look at a part of it costs the same however much there is.
+    """
 
     def __init__(self, limit_samples: int) -> None:
         self._limit = limit_samples
-        self._chunks: deque[Pcm] = deque()
-        self.first_sample = 0
+        self._kept: Pcm = np.empty(FIRST_ROOM, np.int16)
+        self._begin = self._end = 0  # what is known lies here
         self.next_sample = 0
 
+    @property
+    def first_sample(self) -> int:
+        """The oldest that is known."""
+        return self.next_sample - (self._end - self._begin)
+
     def push(self, pcm: Pcm) -> None:
-        self._chunks.append(pcm)
+        if self._end + len(pcm) > len(self._kept):
+            self._make_room(len(pcm))
+        self._kept[self._end : self._end + len(pcm)] = pcm
+        self._end += len(pcm)
         self.next_sample += len(pcm)
         self.forget_before(self.next_sample - self._limit)
 
     def forget_before(self, sample: int) -> None:
-        """Whole chunks that end before `sample` are dropped."""
-        while self._chunks and self.first_sample + len(self._chunks[0]) <= sample:
-            self.first_sample += len(self._chunks.popleft())
+        """What came before `sample` is dropped."""
+        self._begin += min(max(sample - self.first_sample, 0), self._end - self._begin)
 
     def between(self, first: int, end: int) -> Pcm:
-        """What is still known of samples [first, end): int16[n]."""
+        """What is still known of samples [first, end): int16[n], a copy."""
         first, end = max(first, self.first_sample), min(end, self.next_sample)
         if end <= first:
             return np.zeros(0, np.int16)
-        known = np.concatenate(self._chunks)
-        return known[first - self.first_sample : end - self.first_sample]
+        start = self._begin - self.first_sample
+        return self._kept[start + first : start + end].copy()
+
+    def _make_room(self, wanted: int) -> None:
+        """Move what is known to the front; of a place that is more than half full, to one of twice its size."""
+        known = self._kept[self._begin : self._end]
+        size = len(self._kept)
+        while size < 2 * (len(known) + wanted):
+            size *= 2
+        room = self._kept if size == len(self._kept) else np.empty(size, np.int16)
+        room[: len(known)] = known.copy()
+        self._kept, self._begin, self._end = room, 0, len(known)
 
 
 class Windows:
     """Cuts a stream of any chunk lengths into the windows of the voice detector."""
 
     def __init__(self, window_samples: int) -> None:
-        self._window = np.zeros(window_samples, np.float32)
+        self._window: Pcm = np.zeros(window_samples, np.int16)
         self._filled = 0
 
     def push(self, pcm: Pcm) -> list[NDArray[np.float32]]:
         """int16[n] -> the windows that are complete now, float32 in [-1, 1). Copies, so that they may be batched."""
         complete = []
-        rest = to_float(pcm)
-        while len(rest):
-            take = min(len(rest), len(self._window) - self._filled)
-            self._window[self._filled : self._filled + take] = rest[:take]
-            self._filled += take
-            rest = rest[take:]
-            if self._filled == len(self._window):
-                complete.append(self._window.copy())
-                self._filled = 0
+        taken, size = 0, len(self._window)
+        while taken < len(pcm):
+            end = min(len(pcm), taken + size - self._filled)
+            filled = self._filled + end - taken
+            self._window[self._filled : filled] = pcm[taken:end]
+            taken, self._filled = end, filled % size
+            if filled == size:
+                complete.append(to_float(self._window))
         return complete

@@ -10,6 +10,7 @@ from livekit import rtc
 
 from deployments.audio import FRAME_MS, frame_samples
 from deployments.contracts import SPEECH_RATE_HZ, Pcm
+from serve_app.transports.livekit_ffi import divert
 from serve_app.transports.livekit_speaker import FRAME_S, ROOM_RATE_HZ
 
 log = logging.getLogger("antiphon.rooms")
@@ -125,13 +126,16 @@ class Microphone:
         stream = rtc.AudioStream(
             track, sample_rate=SPEECH_RATE_HZ, num_channels=1, frame_size_ms=self._piece_ms, capacity=HEARD_LIMIT
         )
+        divert(stream, self._heard)
         try:
-            async for event in stream:
-                pcm = np.frombuffer(event.frame.data, np.int16)
-                self._push(pcm if self.cleaner is None else self.cleaner.heard(pcm))
-                self._last_s = time.monotonic()
+            async for _ in stream:
+                pass
         finally:
             await stream.aclose()
+
+    def _heard(self, pcm: Pcm) -> None:
+        self._push(pcm if self.cleaner is None else self.cleaner.heard(pcm))
+        self._last_s = time.monotonic()
 
     def strike(self) -> None:
         """20 ms have passed."""

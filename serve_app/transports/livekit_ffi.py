@@ -2,13 +2,16 @@
 private there, so they are kept in this one place; where it changes, the public way is taken instead."""
 
 import asyncio
-from collections import deque
-from typing import Any
+import ctypes
+from collections.abc import Callable, Iterator
+from itertools import cycle
+from typing import Any, NamedTuple
 
 import numpy as np
 from livekit import rtc
-from livekit.rtc._ffi_client import FfiClient
+from livekit.rtc._ffi_client import FfiClient, ffi_event_callback
 from livekit.rtc._proto import ffi_pb2
+from livekit.rtc.version import __version__
 
 from deployments.contracts import Pcm
 
@@ -16,30 +19,80 @@ KEPT_FRAMES = 8
 """Frames whose memory stays untouched after they were handed over: longer than the native side may look at it."""
 
 
+class Place(NamedTuple):
+    """Memory for a frame, and the request that hands it over."""
+
+    pcm: Pcm
+    request: "ctypes.Array[ctypes.c_ubyte]"
+    request_bytes: int
+
+
 class SourceWriter:
     """Hands frames to an `rtc.AudioSource` without waiting for its answer.
 
     `AudioSource.capture_frame` listens to all native events of the process for each frame, to wait for one that a
-    source with room in its queue sends at once: with 14 calls that is 700 times a second. Here the request is made
-    once and filled with each frame's address. What finds no room is dropped by the native side.
+    source with room in its queue sends at once: with 14 calls that is 700 times a second. Here frames are copied to
+    places whose requests are written once. What finds no room is dropped by the native side.
     """
 
     def __init__(self, source: rtc.AudioSource) -> None:
-        self._kept: deque[Pcm] = deque(maxlen=KEPT_FRAMES)
-        self._request = ffi_pb2.FfiRequest()
-        capture = self._request.capture_audio_frame
-        capture.source_handle = source._ffi_handle.handle
-        self._buffer = capture.buffer
-        self._buffer.num_channels = source.num_channels
-        self._buffer.sample_rate = source.sample_rate
+        self._source = source
+        self._places: dict[int, Iterator[Place]] = {}
+        self._answer = ctypes.POINTER(ctypes.c_ubyte)()
+        self._answer_bytes = ctypes.c_size_t()
 
     def write(self, frame: Pcm) -> None:
         """int16[n] at the source's rate, n a multiple of 10 ms."""
-        frame = np.ascontiguousarray(frame, np.int16)
-        self._kept.append(frame)
-        self._buffer.data_ptr = frame.ctypes.data
-        self._buffer.samples_per_channel = len(frame)
-        FfiClient.instance.request(self._request)
+        places = self._places.get(len(frame))
+        if places is None:
+            places = self._places[len(frame)] = cycle([self._place(len(frame)) for _ in range(KEPT_FRAMES)])
+        place = next(places)
+        place.pcm[:] = frame
+        native = FfiClient.instance._ffi_lib
+        native.livekit_ffi_drop_handle(
+            native.livekit_ffi_request(
+                place.request, place.request_bytes, ctypes.byref(self._answer), ctypes.byref(self._answer_bytes)
+            )
+        )
+
+    def _place(self, length: int) -> Place:
+        pcm = np.zeros(length, np.int16)
+        request = ffi_pb2.FfiRequest()
+        capture = request.capture_audio_frame
+        capture.source_handle = self._source._ffi_handle.handle
+        capture.buffer.num_channels = self._source.num_channels
+        capture.buffer.sample_rate = self._source.sample_rate
+        capture.buffer.data_ptr = pcm.ctypes.data
+        capture.buffer.samples_per_channel = length
+        written = request.SerializeToString()
+        return Place(pcm, (ctypes.c_ubyte * len(written)).from_buffer_copy(written), len(written))
+
+
+def divert(stream: rtc.AudioStream, push: Callable[[Pcm], None]) -> None:
+    """From now on the stream's frames go to `push` as they come, int16[n], on the event loop; iterating over the
+    stream only tells when it ends. On their own way they pass through two queues and wake two tasks, each frame."""
+    queue: Any = stream._ffi_queue
+    own, put, native = stream._ffi_handle.handle, queue.put_nowait, FfiClient.instance._ffi_lib
+
+    def take(event: Any) -> None:
+        audio = event.audio_stream_event
+        if audio.stream_handle != own or not audio.HasField("frame_received"):
+            put(event)
+            return
+        frame = audio.frame_received.frame
+        length = frame.info.num_channels * frame.info.samples_per_channel
+        pcm = np.frombuffer(ctypes.string_at(frame.info.data_ptr, 2 * length), np.int16)
+        native.livekit_ffi_drop_handle(frame.handle.id)
+        push(pcm)
+
+    queue.put_nowait = take
+
+
+def keep_logs_native() -> None:
+    """The native side hands over each line of its log, about as many as frames, for Python to drop nearly all. From now
+    on it writes its errors to stderr by itself; the variable RUST_LOG says what else."""
+    client = FfiClient.instance
+    client._ffi_lib.livekit_ffi_initialize(ffi_event_callback, False, b"python", __version__.encode())
 
 
 def hear_only_own(room: rtc.Room) -> None:

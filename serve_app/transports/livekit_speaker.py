@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from livekit import rtc
 
-from deployments.audio import FRAME_MS, frame_samples
+from deployments.audio import FRAME_MS
 from deployments.contracts import Pcm
 from serve_app.transports.livekit_ffi import SourceWriter
 
@@ -22,15 +22,14 @@ LEAD_S = 1.5 * FRAME_S
 
 
 class Speaker:
-    """It is never quiet: between answers it plays silence, because a listener whose stream stops and begins again is
-    kept waiting by a jitter buffer that has grown. Silence in the queue gives way to sound at once, so that an answer
-    begins within 10 ms of its first frame and yet has its two frames of lead."""
+    """It is never quiet: between answers the native side sends silence by itself, because a listener whose stream
+    stops and begins again is kept waiting by a jitter buffer that has grown. An answer begins within 10 ms of its
+    first frame, and has its lead from there on."""
 
     def __init__(self) -> None:
         self.source = rtc.AudioSource(ROOM_RATE_HZ, 1, queue_size_ms=QUEUE_MS)
         self.track = rtc.LocalAudioTrack.create_audio_track("agent", self.source)
         self._writer = SourceWriter(self.source)
-        self._silence = np.zeros(frame_samples(ROOM_RATE_HZ), np.int16)
         self._queued_until_s = 0.0
         self._sounding = False
         self._live = False
@@ -47,16 +46,16 @@ class Speaker:
         frames: list[Pcm] = []
         while self._queued_until_s < now_s + LEAD_S:
             frame = self.next_frame()
-            if frame is not None and not self._sounding:
-                frames.clear()
-                self._clear(now_s)
-            elif frame is None and self._sounding and self._queued_until_s >= now_s + FRAME_S:
+            if frame is None and self._sounding and self._queued_until_s >= now_s + FRAME_S:
                 break  # the next piece of the answer may be here at the next stroke, which is soon enough
-            self._sounding = frame is not None
-            frames.append(self._silence if frame is None else frame)
-            self._queued_until_s += FRAME_S
             if self.on_frame is not None:
                 self.on_frame(frame)
+            if frame is None:
+                self._sounding = False
+                break
+            self._sounding = True
+            frames.append(frame)
+            self._queued_until_s += FRAME_S
         if frames:  # in one request: the native side may take two that are made at once in either order
             self._writer.write(frames[0] if len(frames) == 1 else np.concatenate(frames))
 
@@ -85,10 +84,7 @@ class Speaker:
         unsent = self.queued_samples()
         if unsent:
             self._sounding = False
-            now_s = time.monotonic()
-            self._clear(now_s)
-            self._writer.write(self._silence)
-            self._queued_until_s += FRAME_S
+            self._clear(time.monotonic())
         return unsent
 
     async def close(self) -> None:
