@@ -1,5 +1,5 @@
-"""Two shortcuts through `livekit.rtc` that many calls in one process need, and an orderly end. They use what is
-private there, so they are kept in this one place; where it changes, the public way is taken instead."""
+"""Shortcuts through `livekit.rtc` that many calls in one process need, and an orderly end of a room. They use what is
+private there, so they are kept in this one place; requirements/ pins the version that they are written for."""
 
 import asyncio
 import ctypes
