@@ -199,6 +199,9 @@ class Ingress:
             try:
                 await self._host.run(hosted, transport, Outbox(transport), settings, session)
                 session.close(over=not hosted.cut and await transport.hung_up())
+            except asyncio.CancelledError:  # Serve ends what is done for a client that left, perhaps before it is read
+                session.close(over=not hosted.cut and await transport.hung_up(unread=True))
+                raise
             finally:
                 session.close(over=False)
         finally:

@@ -98,6 +98,7 @@ class RealtimeSocket:
         self._input = InputStream(self._session.input_format)
         self._player = Player()
         self._broke = False
+        self._heard_out = False
         self._unknown = sorted(extensions - EXTENSIONS)
         self._lost_session = lost_session
         self._sending = asyncio.Lock()
@@ -154,7 +155,7 @@ class RealtimeSocket:
         finally:
             self._receiving = None
         if message["type"] != "websocket.receive":
-            self._gone = True
+            self._gone = self._heard_out = True
             self._broke = message.get("code") not in HANGING_UP
             return None
         text: str | None = message.get("text")
@@ -234,10 +235,10 @@ class RealtimeSocket:
         except (TimeoutError, RuntimeError, WebSocketDisconnect):
             log.debug("the client was gone before it could be told why")
 
-    async def hung_up(self) -> bool:
+    async def hung_up(self, *, unread: bool = False) -> bool:
         """Did the client, or did we, close the socket as one does? Else its connection broke, and it may come back. To
-        be asked when the call is over."""
-        if self._broke:  # found out by sending: what the client said last may not have been read
+        be asked when the call is over. `unread`: it is over because the client left, and that may not be read yet."""
+        if self._broke or (unread and not self._heard_out):  # what the client said last may not have been read
             with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
                 async with asyncio.timeout(LAST_WORDS_S):
                     while (message := await self._websocket.receive())["type"] == "websocket.receive":
