@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from cluster.circuit import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from deployments.options import Options
 
 DEFAULT_INSTRUCTIONS = (
@@ -246,10 +247,15 @@ class FailureOptions(Options):
         "other replica has the rest of the deadline.",
     )
     first_avoid_s: float = Field(
-        1.0, gt=0, description="So long a replica that failed or froze is not asked; then one request tries it again."
+        FIRST_PAUSE_S,
+        gt=0,
+        description="So long a replica that failed or froze is not asked; then one request tries it again.",
     )
     longest_avoid_s: float = Field(
-        30.0, gt=0, description="Where that fails too, twice as long, up to this: each try costs a caller a gap."
+        LONGEST_PAUSE_S,
+        gt=0,
+        description="Where that fails too, twice as long, up to this: each try costs a caller a gap, but a replica "
+        "that has thawed must be known to answer before the next one fails.",
     )
 
 

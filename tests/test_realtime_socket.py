@@ -253,13 +253,14 @@ async def test_a_client_that_takes_nothing_is_gone_and_the_inputs_end() -> None:
     ("told", "code", "hung_up"),
     [
         *(("by reading", *case) for case in ((1000, True), (1005, True), (1006, False), (1011, False))),
-        *(("by writing", *case) for case in ((1000, True), (1006, False), (None, False))),
+        *((told, *case) for told in ("by writing", "not") for case in ((1000, True), (1006, False), (None, False))),
     ],
 )
 async def test_a_client_that_closes_has_hung_up_and_one_whose_connection_breaks_has_not(
     told: str, code: int | None, hung_up: bool
 ) -> None:
-    """Also where the server finds out by writing, and has not read the code yet. None: it never comes."""
+    """Also where the server finds out by writing, or is ended before it finds out, and has not read the code yet. None:
+    it never comes."""
     closed = asyncio.Event()
     first = True
 
@@ -289,10 +290,11 @@ async def test_a_client_that_closes_has_hung_up_and_one_whose_connection_breaks_
         limits=RealtimeLimits(),
         extensions=frozenset(),
     )
-    if told == "by reading":
-        closed.set()
-        assert await anext(socket.inputs(), None) is None
-    else:
+    if told == "by writing":
         with pytest.raises(CallerGone):
             await socket.send_event(m.AudioCleared())
-    assert await socket.hung_up() is hung_up
+    else:
+        closed.set()
+    if told == "by reading":
+        assert await anext(socket.inputs(), None) is None
+    assert await socket.hung_up(unread=told == "not") is hung_up

@@ -238,7 +238,8 @@ class RealtimeSocket:
     async def hung_up(self, *, unread: bool = False) -> bool:
         """Did the client, or did we, close the socket as one does? Else its connection broke, and it may come back. To
         be asked when the call is over. `unread`: it is over because the client left, and that may not be read yet."""
-        if self._broke or (unread and not self._heard_out):  # what the client said last may not have been read
+        self._broke = self._broke or (unread and not self._heard_out)
+        if self._broke:  # found out otherwise than by reading: what the client said last may not have been read
             with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
                 async with asyncio.timeout(LAST_WORDS_S):
                     while (message := await self._websocket.receive())["type"] == "websocket.receive":
