@@ -1,7 +1,9 @@
 """A server of one's own for a benchmark: `antiphon up`, as a person would start it, and stopped again."""
 
+import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -18,6 +20,8 @@ from loadtest.room_ticket import Keys
 from loadtest.wire import NobodyThere
 
 START_S, STOP_S = 900.0, 60.0  # the first start may download models, and build a LiveKit server
+
+PORTS = range(20_000, 32_768)
 
 NO_FILLER = {"ANTIPHON_CALL__FILLER": ""}
 """What is timed is the answer: with a filler before it, a slow server would sound quick."""
@@ -84,10 +88,12 @@ def readiness(url: str) -> Mapping[str, Any] | None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """Not one of those that outgoing connections are given: what is started needs seconds before it listens."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("", port))
+            return port
 
 
 def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str, rooms: bool) -> None:

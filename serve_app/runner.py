@@ -32,6 +32,7 @@ DRAIN_ANSWER_S = 10.0
 
 
 def main() -> int:
+    supervisor = os.getppid()
     adopt_orphans()
     # Ctrl-C and SIGTERM are the supervisor's business: it ends our input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -44,7 +45,8 @@ def main() -> int:
         raise
     finally:
         end_descendants(os.getpid(), grace_s=STOP_GRACE_S)
-        shutil.rmtree(sys.argv[1], ignore_errors=True)  # if the supervisor was killed, nobody else does
+        if os.getppid() != supervisor:  # it was killed: nobody else does
+            shutil.rmtree(sys.argv[1], ignore_errors=True)
 
 
 def _run(events: Any) -> int:
@@ -189,6 +191,8 @@ def _is_broken(message: str) -> bool:
 def cause_in(message: str) -> str:
     """The line of a traceback that says what went wrong: the last one of the innermost error that is ours to tell."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
+    if alerts := [line.partition(" : ")[2] for line in lines if line.startswith("[ALERT]")]:
+        return f"HAProxy: {alerts[0]}"  # its first line, which the error quotes, is its version
     errors = [line for line in lines if _looks_like_error(line)]
     return _one_line(errors[-1] if errors else (lines[-1] if lines else "unknown cause"))
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import errno
 import importlib.util
 import json
 import os
@@ -10,18 +9,18 @@ import queue
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from cluster.flags import REQUIRED
+from serve_app.ports import free_ports
 from serve_app.processes import adopt_orphans, descendants, end_descendants
 
 STOP_S = 8.0
@@ -36,6 +35,8 @@ class Supervisor:
         # Not $TMPDIR, which may be long: HAProxy's sockets lie in it, below a folder with a name of 56 characters,
         # and the path of a socket may have 97.
         self.folder = Path(tempfile.mkdtemp(prefix="antiphon-", dir="/tmp"))
+        self.ends = ExitStack()
+        """What must end after the child, because the child needs it to the last, and before everything is made to."""
         self._events: queue.Queue[dict[str, Any]] = queue.Queue(maxsize=1000)
         self._child: subprocess.Popen[str] | None = None
 
@@ -117,6 +118,7 @@ class Supervisor:
             pass
         finally:
             with _deaf():
+                self.ends.close()
                 end_descendants(os.getpid(), grace_s=0.0 if self._child is None else 1.0)
                 shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -205,34 +207,3 @@ def _openmp(folder: Path, inherited: Mapping[str, str]) -> dict[str, str]:
 def cache_folder() -> Path:
     """Where this program keeps what can be made again; XDG base directories."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "antiphon"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, each a different one."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
-
-
-def cannot_listen(host: str, port: int, option: str = "--port") -> str | None:
-    """Why nobody could listen there; None if somebody can. The sentence says what to change: `option`."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except socket.gaierror:
-        return f"{host!r} is no address of this machine: choose another one with --host"
-    with socket.socket(family, kind, protocol) as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tried.bind(address)
-        except OSError as refused:
-            if refused.errno == errno.EADDRINUSE:
-                return f"port {port} on {host} is in use: choose another one with {option}"
-            return (
-                f"cannot listen on port {port} of {host} ({refused.strerror}): choose others with {option} and --host"
-            )
-    return None

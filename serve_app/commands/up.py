@@ -75,8 +75,9 @@ class RoomsHere:
 def run(args: argparse.Namespace) -> int:
     from serve_app.commands.check_config import refuse
     from serve_app.config_file import missing_config, read_config
+    from serve_app.ports import cannot_listen
     from serve_app.problems import SettingsError
-    from serve_app.supervisor import Supervisor, cannot_listen
+    from serve_app.supervisor import Supervisor
 
     if not args.config.is_file():
         return refuse_line(missing_config(args.config))
@@ -99,15 +100,14 @@ def run(args: argparse.Namespace) -> int:
         return refuse_line(f"the log {unwritable.filename}: {unwritable.strerror}; choose another one with --log-file")
     _listen_to_signals()
     try:
-        with ExitStack() as ends, Supervisor(place.log) as supervisor:
-            return _up(args, config, supervisor, place, ends)
+        with Supervisor(place.log) as supervisor:
+            return _up(args, config, supervisor, place)
     except (KeyboardInterrupt, Stopped):
         say("stopped")
         return 0
 
 
-def _up(args: argparse.Namespace, config: "Config", supervisor: "Supervisor", place: Place, ends: ExitStack) -> int:
-    """`ends`: what must end after everything else."""
+def _up(args: argparse.Namespace, config: "Config", supervisor: "Supervisor", place: Place) -> int:
     from cluster.machines import this_machine
     from deployments.errors import BadModel
     from serve_app.commands.check_config import refuse
@@ -127,7 +127,7 @@ def _up(args: argparse.Namespace, config: "Config", supervisor: "Supervisor", pl
         return refuse_line("--livekit-port is for a LiveKit server of our own: none is started")
     for line in settings.changes():
         say(line, quiet=True)
-    kept = keep_conversations(settings, supervisor.folder, ends)
+    kept = keep_conversations(settings, supervisor.folder, supervisor.ends)
     with _rooms(args, settings, place) as here:
         try:
             _pull(settings)
@@ -197,7 +197,7 @@ def keep_conversations(settings: "Settings", folder: Path, ends: ExitStack) -> M
     own comes up meanwhile."""
     from cluster.registry import shown_url
     from serve_app.local_registry import LocalRegistry, find_program
-    from serve_app.supervisor import free_ports
+    from serve_app.ports import free_port
 
     options = settings.registry
     if not options.keep:
@@ -207,8 +207,7 @@ def keep_conversations(settings: "Settings", folder: Path, ends: ExitStack) -> M
     elif (program := find_program()) is None:
         say("conversations are kept in the process that hosts them: REDIS_URL names a better place", quiet=True)
     else:
-        [port] = free_ports(1)
-        local = ends.enter_context(LocalRegistry(program, folder, port, say))
+        local = ends.enter_context(LocalRegistry(program, folder, free_port(), say))
         where = f"a server of our own on port {local.port}"
         say(f"conversations are kept in memory, by {where}, {options.ttl_s:g} s at most", quiet=True)
         return local.variables

@@ -2,9 +2,7 @@
 
 import json
 import os
-import random
 import secrets
-import socket
 import subprocess
 import threading
 import time
@@ -15,12 +13,10 @@ from typing import Any
 import httpx
 
 from serve_app.livekit_server.process import end, last_line, spawn
+from serve_app.ports import free_port
 
 START_S = 60.0
 POLL_S = 0.1
-PORTS = range(20_000, 32_768)
-"""Below those that Linux and macOS give to outgoing connections: the server may have to be built for minutes before
-it listens on its own."""
 LOGGING = {
     "level": "info",
     "pion_level": "error",
@@ -51,7 +47,7 @@ class LocalLiveKit:
         self.log = log
         self.host = host
         self.port = port or free_port()
-        self.media_port = free_port(besides=self.port)
+        self.media_port = free_port(besides=[self.port])
         self.api_key, self.api_secret = keys or (f"dev{secrets.token_hex(6)}", secrets.token_hex(32))
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -121,17 +117,3 @@ class LocalLiveKit:
             "room": {"auto_create": True, "empty_timeout": 60, "departure_timeout": 20},
             "logging": LOGGING,
         }
-
-
-def free_port(besides: int | None = None) -> int:
-    """One that nobody listens on, by TCP or UDP; another one than `besides`."""
-    while True:
-        if (port := random.choice(PORTS)) == besides:
-            continue
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            try:
-                tcp.bind(("", port))
-                udp.bind(("", port))
-            except OSError:
-                continue
-            return port

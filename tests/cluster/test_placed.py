@@ -13,8 +13,8 @@ from websockets.sync.client import connect
 from cluster.machines import read_hosts
 from cluster.placement import plan
 from serve_app.needs import needs_of
+from serve_app.ports import free_port
 from serve_app.settings import Settings, deployments_of
-from serve_app.supervisor import free_ports
 from tests.cluster.placed import CORES, ZONES, settings
 from tests.system import ROOT
 
@@ -24,8 +24,7 @@ Placed = list[tuple[str, str, tuple[str, ...]]]
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    [found] = free_ports(1)
-    return found
+    return free_port()
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,8 @@ from loadtest.caller import RealtimeCaller
 from loadtest.exchange import Answer
 from loadtest.room_caller import RoomCaller
 from loadtest.room_ticket import Keys, request_ticket
+from serve_app.ports import free_port
 from serve_app.processes import descendants
-from serve_app.supervisor import free_ports
 from tests.live.rooms_kit import PATIENCE_S, type_to, until
 from tests.system import ROOT, START_S, STOP_S
 
@@ -77,7 +77,7 @@ def own_ray() -> Iterator[str]:
 def served(folder: Path, keys: Keys, own_ray: str) -> Iterator[Served]:
     values = yaml.safe_load((ROOT / "configs" / "demo.yaml").read_text())
     values["applications"][0]["args"]["tts"] = {"engine": "piper", "model": PIPER}
-    values["http_options"]["port"] = port = free_ports(1)[0]
+    values["http_options"]["port"] = port = free_port()
     (folder / "demo.yaml").write_text(yaml.safe_dump(values))
     access = {"LIVEKIT_URL": keys.url, "LIVEKIT_API_KEY": keys.api_key, "LIVEKIT_API_SECRET": keys.api_secret}
     inherited = {name: text for name, text in os.environ.items() if name != "RAY_ADDRESS"}

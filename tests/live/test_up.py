@@ -11,8 +11,8 @@ import psutil
 import pytest
 import yaml
 
+from serve_app.ports import free_port
 from serve_app.processes import descendants
-from serve_app.supervisor import free_ports
 from tests.system import ROOMS_OFF, ROOT, STOP_S, System, launch, running
 
 pytestmark = pytest.mark.timeout(400)
@@ -115,7 +115,7 @@ def test_a_missing_config(tmp_path: Path) -> None:
 
 
 def test_a_wrong_config(tmp_path: Path) -> None:
-    said = refused(tmp_path, "configs/demo.yaml", "--port", str(free_ports(1)[0]), ANTIPHON_ASR__ENGIN="x")
+    said = refused(tmp_path, "configs/demo.yaml", "--port", str(free_port()), ANTIPHON_ASR__ENGIN="x")
     assert said.startswith(
         "configs/demo.yaml: ANTIPHON_ASR__ENGIN: unknown setting; did you mean ANTIPHON_ASR__ENGINE?"
     )
@@ -129,7 +129,7 @@ def test_a_model_file_that_is_not_what_it_should_be(tmp_path: Path) -> None:
     args["models"] = {"mine": {"kind": "llm", "engine": "llama_cpp", "licence": "MIT", "files": {"model.gguf": file}}}
     args["llm"] = {"engine": "llama_cpp", "model": "mine"}
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(config))
-    said = refused(tmp_path, str(tmp_path / "x.yaml"), "--port", str(free_ports(1)[0]))
+    said = refused(tmp_path, str(tmp_path / "x.yaml"), "--port", str(free_port()))
     errors = [line for line in said.splitlines() if line.startswith("antiphon: ")]
     assert len(errors) == 1, said
     assert "mine" in errors[0]
@@ -150,7 +150,7 @@ def test_a_model_file_that_its_engine_cannot_read(tmp_path: Path) -> None:
     args["llm"] = {"engine": "llama_cpp", "model": "mine"}
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(config))
     said = refused(
-        tmp_path, str(tmp_path / "x.yaml"), "--port", str(free_ports(1)[0]), XDG_CACHE_HOME=str(tmp_path / "cache")
+        tmp_path, str(tmp_path / "x.yaml"), "--port", str(free_port()), XDG_CACHE_HOME=str(tmp_path / "cache")
     )
     errors = [line for line in said.splitlines() if line.startswith("antiphon: ")]
     assert len(errors) == 1, said

@@ -19,8 +19,8 @@ from loadtest.room_caller import RoomCaller
 from loadtest.room_ticket import Keys, request_ticket
 from loadtest.wav import write_wav
 from loadtest.wire import Busy, CallFailed, NobodyThere
+from serve_app.ports import free_port
 from serve_app.processes import descendants
-from serve_app.supervisor import free_ports
 from tests.live.rooms_kit import PATIENCE_S, said, type_to, until, with_ticket
 from tests.live.test_call_command import call, letters, lines_of, sides
 from tests.live.test_up import livekit_servers
@@ -45,7 +45,7 @@ def no_rooms_of_the_person(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def own() -> Iterator[System]:
     """With a LiveKit server of its own, with keys and a port that the tests know. The last test ends it."""
-    port = free_ports(1)[0]
+    port = free_port()
     keys = Keys(f"ws://127.0.0.1:{port}", "tests", secrets.token_hex(32))
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         for name in ROOMS:
@@ -174,7 +174,7 @@ async def test_the_server_of_the_settings_is_used(demo_rooms: System) -> None:
 
 
 async def test_a_server_that_nobody_finds_costs_the_rooms_and_nothing_else(tmp_path: Path) -> None:
-    nowhere = Keys(f"ws://127.0.0.1:{free_ports(1)[0]}", "key", secrets.token_hex(32))
+    nowhere = Keys(f"ws://127.0.0.1:{free_port()}", "key", secrets.token_hex(32))
     with running("configs/demo.yaml", tmp_path, nowhere) as system:
         await told(system, f"no rooms yet: no LiveKit server at {nowhere.url}")
         state, detail = rooms_of(system)
