@@ -5,6 +5,7 @@ agent will do. Of two the newer counts: a new one comes where one has died, and 
 """
 
 import asyncio
+import atexit
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -24,6 +25,10 @@ CONNECT_TIMEOUT_S = 20.0
 LEAVE_TIMEOUT_S = 5.0
 LINGER_S = 0.1
 """The library's threads finish what they do for a room after it is left; a program that ends before can crash."""
+
+# One of them may be waiting to call Python when the library is shut down, which is done at the exit, too, and before
+# what was registered earlier. If the interpreter ends under it, the process is aborted.
+atexit.register(time.sleep, LINGER_S)
 
 logging.getLogger("livekit").addHandler(logging.NullHandler())  # what it has to say comes as errors, too
 
@@ -191,6 +196,8 @@ class RoomLine:
     def _gone(self, participant: rtc.RemoteParticipant) -> None:
         if self.agent is not None and participant.identity == self.agent.identity:
             self.agent = None
+            for other in self.room.remote_participants.values():  # two may have come, of whom one goes again
+                self._consider(other)
             self._start(self._await_replacement())
 
     async def _await_replacement(self) -> None:

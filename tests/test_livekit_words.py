@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from livekit import rtc
+from livekit import api, rtc
 
 from loadtest.room_ticket import Keys, fresh
 from serve_app.conversation import messages as m
@@ -130,6 +130,31 @@ async def test_attributes_end_with_the_latest_value(livekit_keys: Keys) -> None:
             lambda: {"lk.agent.state": "speaking", "antiphon.error": "{}"}.items() <= dict(seen.attributes).items(),
             "the latest",
         )
+
+
+async def test_an_attribute_that_could_not_be_set_is_set_later(
+    livekit_keys: Keys, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody may be waiting for just this one, and no other change may come."""
+
+    async def allow(changes: bool) -> None:
+        rights = api.ParticipantPermission(
+            can_subscribe=True, can_publish=True, can_publish_data=True, can_update_metadata=changes
+        )
+        identity = agent.local_participant.identity
+        change = api.UpdateParticipantRequest(room=agent.name, identity=identity, permission=rights)
+        url = livekit_keys.url.replace("ws", "http", 1)
+        async with api.LiveKitAPI(url, livekit_keys.api_key, livekit_keys.api_secret, failover=False) as service:
+            await service.room.update_participant(change)
+
+    async with telling(livekit_keys) as (teller, _, agent, reads):
+        await allow(False)
+        teller.show("speaking")
+        await until(lambda: "will be told again" in caplog.text, "a refusal")
+        seen = reads.remote_participants[agent.local_participant.identity]
+        assert "lk.agent.state" not in seen.attributes
+        await allow(True)
+        await until(lambda: seen.attributes.get("lk.agent.state") == "speaking", "the state")
 
 
 async def test_a_room_that_is_gone_is_said(livekit_keys: Keys) -> None:

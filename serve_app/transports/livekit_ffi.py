@@ -3,7 +3,7 @@ private there, so they are kept in this one place; requirements/ pins the versio
 
 import asyncio
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import cycle
 from typing import Any, NamedTuple
 
@@ -86,6 +86,25 @@ def divert(stream: rtc.AudioStream, push: Callable[[Pcm], None]) -> None:
         push(pcm)
 
     queue.put_nowait = take
+
+
+async def set_attributes(local: rtc.LocalParticipant, attributes: Mapping[str, str]) -> None:
+    """As `LocalParticipant.set_attributes`, which says nothing when it failed. Raises `RuntimeError` with the reason:
+    the server did not want them, or the connection is broken and they were never sent."""
+    request = ffi_pb2.FfiRequest()
+    wanted = request.set_local_attributes
+    wanted.local_participant_handle = local._ffi_handle.handle
+    for name, value in attributes.items():
+        entry = wanted.attributes.add()
+        entry.key, entry.value = name, value
+    events = FfiClient.instance.queue.subscribe()
+    try:
+        number = FfiClient.instance.request(request).set_local_attributes.async_id
+        done = await events.wait_for(lambda event: event.set_local_attributes.async_id == number)
+    finally:
+        FfiClient.instance.queue.unsubscribe(events)
+    if done.set_local_attributes.HasField("error"):
+        raise RuntimeError(done.set_local_attributes.error)
 
 
 def keep_logs_native() -> None:

@@ -120,7 +120,8 @@ class RoomLine:
 
     def _listen_to(self, room: rtc.Room) -> None:
         room.on("participant_connected", self._connected)
-        room.on("reconnected", self._colleagues.came_back)
+        room.on("reconnected", self._came_back)
+        room.on("local_track_republished", lambda publication, _: self._published_again(publication))
         room.on("participant_disconnected", self._left)
         room.on("track_published", lambda publication, participant: self._want(publication, participant))
         room.on("track_subscribed", self._subscribed)
@@ -139,6 +140,16 @@ class RoomLine:
             self._spawn(self._make_way())
         else:
             self._joined(participant)
+
+    def _came_back(self) -> None:
+        self._colleagues.came_back()
+        if self.teller is not None:
+            self.teller.set_again()
+
+    def _published_again(self, publication: rtc.LocalTrackPublication) -> None:
+        """After a connection anew the agent's track has another name, which goes with its words."""
+        if self.teller is not None:
+            self.teller.agent_track = publication.sid
 
     async def _make_way(self) -> None:
         if await self._colleagues.makes_way():

@@ -14,6 +14,7 @@ from livekit import rtc
 
 from serve_app.conversation import messages as m
 from serve_app.conversation.items import MessageItem
+from serve_app.transports.livekit_ffi import set_attributes
 
 log = logging.getLogger("antiphon.rooms")
 
@@ -51,7 +52,7 @@ class Teller:
 
     def __init__(self, local: rtc.LocalParticipant, agent_track: str) -> None:
         self._local = local
-        self._agent_track = agent_track
+        self.agent_track = agent_track
         self._wanted: dict[str, str] = {}
         self._unset = asyncio.Event()
         self._answers: dict[str, rtc.TextStreamWriter] = {}
@@ -93,6 +94,10 @@ class Teller:
             self._wanted[name] = value
             self._unset.set()
 
+    def set_again(self) -> None:
+        """All of them: the connection had broken, and a server that has restarted knows only what the token says."""
+        self._unset.set()
+
     async def keep_attributes(self) -> None:
         """For ever: set the latest values."""
         while True:
@@ -101,18 +106,20 @@ class Teller:
             wanted = dict(self._wanted)
             try:
                 async with asyncio.timeout(ACKNOWLEDGE_S):
-                    await self._local.set_attributes(wanted)
+                    await set_attributes(self._local, wanted)
             except TimeoutError:
                 self._unset.set()
-            except (RuntimeError, ConnectionError) as lost:  # told again with the next change
-                log.warning("the room was not told %s: %s", wanted, lost)
+            except (RuntimeError, ConnectionError) as lost:  # a caller may be waiting for nothing but this
+                log.warning("the room was not told %s, and will be told again: %s", wanted, lost)
+                self._unset.set()
+                await asyncio.sleep(ACKNOWLEDGE_S)
 
     async def data(self, topic: str, body: Mapping[str, Any]) -> None:
         await self._local.publish_data(json.dumps(body), reliable=True, topic=topic)
 
     async def _say(self, segment: str, text: str, *, final: bool, caller: bool, stable: int | None = None) -> None:
         """The whole text of a segment so far: it replaces what was told of it before."""
-        attributes = self._attributes(segment, self.caller_track if caller else self._agent_track, final=final)
+        attributes = self._attributes(segment, self.caller_track if caller else self.agent_track, final=final)
         writer = await self._local.stream_text(
             topic=TRANSCRIPTION,
             attributes=attributes if stable is None else {**attributes, STABLE: str(stable)},
@@ -125,7 +132,7 @@ class Teller:
         """Some more of an answer, as it begins to sound."""
         writer = self._answers.get(item.id)
         if writer is None:
-            attributes = self._attributes(item.id, self._agent_track, final=False)
+            attributes = self._attributes(item.id, self.agent_track, final=False)
             self._answers[item.id] = writer = await self._local.stream_text(topic=TRANSCRIPTION, attributes=attributes)
         await writer.write(text)
 
