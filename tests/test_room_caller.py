@@ -69,7 +69,7 @@ async def test_both_sides_are_recorded_on_one_clock(livekit_keys: Keys) -> None:
     said = caller.recording.caller.read(caller.said_at, caller.said_at + len(tone(0.4)))
     assert np.abs(said.astype(int) - tone(0.4)).max() < 800  # but for the edges, resampled there and back
     assert left[-1] - left[0] == pytest.approx(0.4 * 24_000, abs=240)
-    assert answer.voice_to_voice_ms == pytest.approx((right[0] - left[-1]) / 24, abs=30)
+    assert answer.voice_to_voice_ms == pytest.approx((right[0] - left[-1]) / 24, abs=100)
 
 
 async def test_a_typed_answer_is_stopped_in_the_middle(livekit_keys: Keys) -> None:
