@@ -25,6 +25,8 @@ class ToldAnswer:
         self._stage = stage
         self._message: MessageItem | None = None
         self._aside: MessageItem | None = None
+        self._open: list[Item] = []
+        """Told of, and not yet done."""
 
     def holds(self, item_id: str) -> bool:
         """Is this one of the answer's messages?"""
@@ -65,17 +67,18 @@ class ToldAnswer:
 
     def finish(self, status: str, reason: str | None) -> None:
         self.answer.status, self.answer.reason = status, reason  # type: ignore[assignment]
-        for item in (self._aside, self._message):
-            if item is not None and item.status == "in_progress":
-                self._done(item, "completed" if status == "completed" else "incomplete")
+        for item in list(self._open):  # also what was cut meanwhile, and is incomplete since
+            self._done(item, "completed" if status == "completed" else "incomplete")
         self._stage.outbox.tell(AnswerFinished(self.answer))
         self.finished = True
 
     def _add(self, item: Item) -> None:
         self.answer.items.append(item)
+        self._open.append(item)
         previous = self._stage.history.add(item) if self.answer.options.in_conversation else None
         self._stage.outbox.tell(ItemAdded(item, previous, self.answer))
 
     def _done(self, item: Item, status: Status) -> None:
         item.status = status
+        self._open = [each for each in self._open if each is not item]
         self._stage.outbox.tell(ItemDone(item, self._stage.history.previous_id(item), self.answer))

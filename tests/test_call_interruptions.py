@@ -43,6 +43,7 @@ async def test_an_interruption_stops_the_agent_and_the_history_keeps_what_was_he
         item = answered(rig, 1)
         assert item.status == "incomplete"
         assert item.heard_ms is not None
+        assert [event.item.status for event in rig.line.all(m.ItemDone) if event.item is item] == ["incomplete"]
         await rig.line.wait(m.AnswerStarted, 2)
         assert rig.texts()[2] == ("user", "stop that")
         timeline: Any = rig.line.all(m.TurnTimed)[0].timeline
