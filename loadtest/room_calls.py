@@ -1,17 +1,17 @@
 """Many calls at once: is every turn answered, how soon, how smoothly, and what does a call cost?
 
-Callers live in processes of their own, a few in each. Costs are of the machine's processes while all calls go on, minus
-those of the same processes before the first call, over the number of calls. With --bare the same callers talk to
-`room_bare`, an agent without models, for comparison.
+Callers live in processes of their own, a few in each; light ones in one program, `light_callers`. Costs are of the
+machine's processes while all calls go on, minus those of the same processes before the first call, over the number of
+calls. With --bare the same callers talk to `room_bare`, an agent without models, for comparison.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
+from loadtest.light_callers import light_callers, obtain
 from loadtest.processes import Usage, by_id, ingress_processes, server_processes, usage
 from loadtest.room_bench import Findings, Target
 from loadtest.room_helpers import BareAgents, bare_agents
@@ -24,8 +24,9 @@ IDLE_S = 5.0
 """So long is looked at what the processes do without calls."""
 
 
-async def measure(target: Target, number: int, turns: int, bare: bool) -> Findings:
-    """`number` calls at once, `turns` turns each."""
+async def measure(target: Target, number: int, turns: int, bare: bool, light: bool) -> Findings:
+    """`number` calls at once, `turns` turns each. Raises `CallFailed` where light callers cannot be had."""
+    program = obtain() if light else None
     kind = "bare_calls" if bare else "calls"
     found = Findings(kind, f"{number} calls at once, {turns} turns each" + (", with a bare agent" if bare else ""))
     files = sentences(target.speech, target.config)
@@ -40,8 +41,13 @@ async def measure(target: Target, number: int, turns: int, bare: bool) -> Findin
         if agents:
             await agents.enter()
         tickets = [_bare_ticket(target, room) if bare else await target.ticket() for room in rooms]
-        groups = [tickets[first : first + A_PROCESS] for first in range(0, number, A_PROCESS)]
-        callers = [await stack.enter_async_context(_joined(group, files, turns, found)) for group in groups]
+        size = number if light else A_PROCESS
+        groups = [tickets[first : first + size] for first in range(0, number, size)]
+        processes = [
+            light_callers(program, group, files, turns) if program else caller_process(group, files, turns)
+            for group in groups
+        ]
+        callers = [await stack.enter_async_context(_joined(process, found)) for process in processes]
         watched["callers"] = by_id([caller.pid for caller in callers])
         reports, during = await _talk(callers, watched)
     for report in reports:
@@ -59,11 +65,9 @@ def _bare_ticket(target: Target, room: str) -> Ticket:
 
 
 @asynccontextmanager
-async def _joined(
-    tickets: Sequence[Ticket], files: Sequence[Path], turns: int, found: Findings
-) -> AsyncIterator[CallerProcess]:
+async def _joined(process: AbstractAsyncContextManager[CallerProcess], found: Findings) -> AsyncIterator[CallerProcess]:
     """A caller's process whose callers are in their rooms."""
-    async with caller_process(tickets, files, turns) as caller:
+    async with process as caller:
         for joining in (await caller.joined())["joining"]:
             found.add("subscribed_ms", joining["track_subscribed_ms"])
         await asyncio.sleep(SPACING_S)

@@ -85,15 +85,20 @@ async def caller_process(
 ) -> AsyncIterator[CallerProcess]:
     """A `CallerProcess` whose callers are about to join; at the end they have left, or are lost."""
     words = (sys.executable, "-m", "loadtest.room_process")
+    async with running(words, tickets, turns, files=[*map(str, files)]) as caller:
+        yield caller
+
+
+@asynccontextmanager
+async def running(
+    words: Sequence[str], tickets: Sequence[Ticket], turns: int, **speech: object
+) -> AsyncIterator[CallerProcess]:
+    """A program of callers that is told of its work as this one is; `speech`: what they say, under its own name."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe, limit=LINE_BYTES)
     caller = CallerProcess(process)
     try:
-        job = {
-            "tickets": [{"url": t.url, "token": t.token} for t in tickets],
-            "turns": turns,
-            "files": [*map(str, files)],
-        }
+        job = {"tickets": [{"url": t.url, "token": t.token} for t in tickets], "turns": turns, **speech}
         assert process.stdin is not None
         process.stdin.write(json.dumps(job).encode() + b"\n")
         await process.stdin.drain()

@@ -49,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="(%(default)s)")
     calls = commands.choices["calls"]
     calls.add_argument("--turns", type=positive, metavar="N", default=4, help="in each call (%(default)s)")
+    light = "callers that decode nothing and cost next to nothing; built with Go, once"
+    calls.add_argument("--light", action="store_true", help=light)
     calls.add_argument("--bare", action="store_true", help="call a bare LiveKit client, not the server")
     return parser
 
@@ -69,7 +71,7 @@ def _target(args: argparse.Namespace) -> Iterator[Target]:
 
 def _work(args: argparse.Namespace, target: Target) -> Coroutine[Any, Any, Findings]:
     module = importlib.import_module(f"loadtest.room_{args.benchmark}")
-    extra = (args.turns, args.bare) if args.benchmark == "calls" else ()
+    extra = (args.turns, args.bare, args.light) if args.benchmark == "calls" else ()
     work: Coroutine[Any, Any, Findings] = module.measure(target, args.n, *extra)
     return work
 
