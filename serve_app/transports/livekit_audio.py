@@ -19,6 +19,8 @@ MOST_BEHIND = 5
 """Strokes made up for when the process stood still; what is older than this is gone for the listener as well."""
 HEARD_LIMIT = 50
 """Frames that may wait between the native side and the call's own queue; more lose the oldest."""
+HEARD_MS = 32
+"""Sound is fetched in pieces as long as the voice detector's windows: fewer of them, and none waits for the next."""
 QUIET_S = 3 * FRAME_S
 """A caller of whom nothing comes for so long is silent: muted, not there yet, or gone for a moment."""
 
@@ -91,14 +93,17 @@ def _halves(pcm: Pcm) -> tuple[Pcm, Pcm]:
 
 
 class Microphone:
-    """What the caller says: `push` is given int16[320] at 16 kHz every 20 ms, silence where nothing comes."""
+    """What the caller says: `push` is given int16[512] at 16 kHz every 32 ms, int16[320] of silence where none comes.
+
+    What a `cleaner` is to clean comes in pieces of 20 ms: it is there before the track is, or has none of its sound.
+    """
 
     def __init__(self, push: Callable[[Pcm], None]) -> None:
         self._push = push
         self._last_s = time.monotonic()
         self._silence = np.zeros(frame_samples(SPEECH_RATE_HZ), np.int16)
         self._track: rtc.Track | None = None
-        self._piece_ms = FRAME_MS
+        self._piece_ms: int | None = None
         self._listening: asyncio.Task[None] | None = None
         self.cleaner: Cleaner | None = None
 
@@ -123,8 +128,9 @@ class Microphone:
             await asyncio.gather(listening, return_exceptions=True)
 
     async def _listen(self, track: rtc.Track) -> None:
+        piece_ms = self._piece_ms or (HEARD_MS if self.cleaner is None else FRAME_MS)
         stream = rtc.AudioStream(
-            track, sample_rate=SPEECH_RATE_HZ, num_channels=1, frame_size_ms=self._piece_ms, capacity=HEARD_LIMIT
+            track, sample_rate=SPEECH_RATE_HZ, num_channels=1, frame_size_ms=piece_ms, capacity=HEARD_LIMIT
         )
         divert(stream, self._heard)
         try:

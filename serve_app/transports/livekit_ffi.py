@@ -11,6 +11,7 @@ import numpy as np
 from livekit import rtc
 from livekit.rtc._ffi_client import FfiClient, ffi_event_callback
 from livekit.rtc._proto import ffi_pb2
+from livekit.rtc._proto.room_pb2 import AudioEncoding as AudioEncoding
 from livekit.rtc.version import __version__
 
 from deployments.contracts import Pcm

@@ -10,7 +10,7 @@ from livekit import rtc
 from serve_app.transports.livekit_audio import Cleaner, Metronome, Microphone
 from serve_app.transports.livekit_caller import Presence, Seat
 from serve_app.transports.livekit_colleagues import Colleagues
-from serve_app.transports.livekit_ffi import forget, hear_only_own
+from serve_app.transports.livekit_ffi import AudioEncoding, forget, hear_only_own
 from serve_app.transports.livekit_joining import AlreadyAttended, Joining, RoomLost, Ticket
 from serve_app.transports.livekit_orders import Orders
 from serve_app.transports.livekit_speaker import Speaker
@@ -236,8 +236,13 @@ class RoomLine:
         return self._hears
 
 
+BIT_RATE = 72_000
+"""From about 64 kb/s on Opus codes a voice as it codes music (CELT). At LiveKit's 48 it models the voice (SILK), which
+is most of what its encoder costs: then a call takes 6.5 % of a core in place of 4.7."""
+
 _PUBLISHED = rtc.TrackPublishOptions(
     source=rtc.TrackSource.SOURCE_MICROPHONE,
+    audio_encoding=AudioEncoding(max_bitrate=BIT_RATE),
     dtx=False,  # it would swallow the first frames of speech after silence
 )
 
