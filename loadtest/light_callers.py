@@ -55,11 +55,14 @@ def obtain() -> Path:
         built = Path(folder) / kept.name
         command = [go, "build", "-trimpath", "-ldflags=-s -w", "-o", str(built), "."]
         environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
-        done = subprocess.run(
-            command, cwd=SOURCE, env=environment, capture_output=True, text=True, check=False, timeout=BUILD_S
-        )
-        if done.returncode:
-            raise CallFailed(f"the light callers could not be built: {done.stderr.strip().splitlines()[-1:]}")
+        try:
+            subprocess.run(
+                command, cwd=SOURCE, env=environment, capture_output=True, text=True, check=True, timeout=BUILD_S
+            )
+        except subprocess.CalledProcessError as failed:
+            raise CallFailed(f"the light callers could not be built: {failed.stderr.strip()}") from failed
+        except subprocess.TimeoutExpired as late:
+            raise CallFailed(f"the light callers were not built within {BUILD_S:g} s") from late
         built.replace(kept)
     return kept
 

@@ -69,6 +69,16 @@ def test_without_go_it_is_said_what_is_missing(tmp_path: Path, monkeypatch: pyte
         obtain()
 
 
+def test_what_go_complains_of_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = tmp_path / "go"
+    go.write_text("#!/bin/sh\necho 'go.mod requires go >= 1.99' >&2\nexit 1\n")
+    go.chmod(0o755)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(light_callers, "GO", (str(go),))
+    with pytest.raises(CallFailed, match=r"could not be built: go\.mod requires go >= 1\.99$"):
+        obtain()
+
+
 @pytest.fixture(scope="module")
 def program() -> Path:
     """Built where it was not built before."""

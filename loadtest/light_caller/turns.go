@@ -46,6 +46,8 @@ func (c *caller) turn(sentence *speech) turn {
 	deadline := time.Now().Add(answerWithin)
 	for !c.settled() {
 		if time.Now().After(deadline) {
+			c.lock.Lock()
+			defer c.lock.Unlock()
 			return turn{Failed: fmt.Sprintf("no complete answer within %v; the agent is %s", answerWithin, c.state)}
 		}
 		if !c.wait(poll) {
