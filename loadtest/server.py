@@ -68,6 +68,7 @@ def _running(words: list[str], port: int, variables: Mapping[str, str], rooms: b
     """`python -m WORDS`, which listens on this port."""
     environment = {**NO_FILLER, **os.environ, **variables}
     command = [sys.executable, "-m", *words]
+    before = signal.signal(signal.SIGTERM, _end)  # whoever ends this program ends the server, too
     process = subprocess.Popen(command, stdout=sys.stderr, start_new_session=True, env=environment)
     try:
         url = f"http://127.0.0.1:{port}"
@@ -75,6 +76,11 @@ def _running(words: list[str], port: int, variables: Mapping[str, str], rooms: b
         yield url
     finally:
         _stop(process)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def readiness(url: str) -> Mapping[str, Any] | None:

@@ -1,6 +1,7 @@
 """`python -m loadtest.rooms`: its words, its reports, and what it says where nothing can be measured."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,14 @@ def test_it_is_given_keys_and_settings_and_stopped_at_once(tmp_path: Path, monke
     assert environment["ANTIPHON_LIVEKIT__API_KEY"] == "key"
     assert environment["ANTIPHON_LIVEKIT__API_SECRET"] == "secret"
     assert environment["ANTIPHON_CALL__ALLOW_LOOPBACK"] == "true"
+
+
+def test_who_ends_the_benchmark_ends_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    antiphon(tmp_path, monkeypatch, answering(tmp_path, *READY))
+    with pytest.raises(SystemExit), started_with_rooms(Path("x.yaml"), KEYS, {}):
+        signal.raise_signal(signal.SIGTERM)
+    assert (tmp_path / "ended").exists()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_benchmark_without_rooms_starts_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
