@@ -16,6 +16,12 @@ class ScalingOptions(Options):
     """How many replicas there are between the fewest and the most (see `cluster.autoscaling`). What a change of these
     does, `python -m loadtest.scaling_simulation` shows."""
 
+    policy: Literal["forecast", "queue"] = Field(
+        "forecast",
+        description="`forecast`: by the calls that there are, before they ask for anything; `queue`: Serve's own, by "
+        "the requests that there are, with Serve's own delays (30 s to grow, 600 s to shrink), for comparison. What "
+        "follows is for `forecast`, but for `target_streams`.",
+    )
     target_streams: float | None = Field(
         None,
         gt=0,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,12 +23,14 @@ from loadtest.wire import CallFailed, connection, encode
 A_PROCESS = 8
 """Callers whose sound one core sends in time, with room to spare."""
 PAUSES_S = (0.3, 1.2)  # between an answer and the caller's next word, so that callers do not speak in step
-ANSWER_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 30.0
 DIAL_S = 3.0
 """The callers of a step dial evenly within this time."""
 AHEAD_S = 1.0
 """From the order to call until the first one dials: so long a process takes to read its sound."""
 ENDED_S = 60.0
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -43,8 +45,8 @@ class Talk:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Callers number `first` to `last` - 1 of `of` begin to dial at `begins_s`, by `time.time`, and talk for `talk_s`
-    from when the last one has dialled."""
+    """Callers number `first` to `last` - 1 of `of` dial within `dial_s` from `begins_s` on, by `time.time`, and talk
+    for `talk_s` from when the last one has dialled."""
 
     url: str
     files: Sequence[Path]
@@ -53,14 +55,15 @@ class Round:
     of: int
     first: int
     last: int
+    dial_s: float = field(default_factory=lambda: DIAL_S)
 
     async def dial(self, index: int) -> None:
         """Wait until it is this caller's turn."""
-        await asyncio.sleep(self.begins_s + DIAL_S * index / self.of - time.time())
+        await asyncio.sleep(self.begins_s + self.dial_s * index / self.of - time.time())
 
     @property
     def ends_s(self) -> float:
-        return self.begins_s + DIAL_S + self.talk_s
+        return self.begins_s + self.dial_s + self.talk_s
 
 
 class Crowd:
@@ -78,15 +81,23 @@ class Crowd:
         self._pool.shutdown(cancel_futures=True)
 
     def call(
-        self, work: Callable[[Round], Talk], url: str, files: Sequence[Path], number: int, talk_s: float
-    ) -> tuple[float, list[Future[Talk]]]:
+        self,
+        work: Callable[[Round], T],
+        url: str,
+        files: Sequence[Path],
+        number: int,
+        talk_s: float,
+        *,
+        dial_s: float = DIAL_S,
+    ) -> tuple[float, list[Future[T]]]:
         """When the last one has dialled, by `time.time`, and what each process will tell."""
         begins_s = time.time() + AHEAD_S
         firsts = range(0, number, A_PROCESS)
         rounds = [
-            Round(url, files, begins_s, talk_s, number, first, min(number, first + A_PROCESS)) for first in firsts
+            Round(url, files, begins_s, talk_s, number, first, min(number, first + A_PROCESS), dial_s)
+            for first in firsts
         ]
-        return begins_s + DIAL_S, [self._pool.submit(work, each) for each in rounds]
+        return begins_s + dial_s, [self._pool.submit(work, each) for each in rounds]
 
 
 def told(talks: Sequence[Future[Talk]], talk_s: float) -> Talk:
@@ -131,11 +142,11 @@ async def _converse(work: Round, index: int, talk: Talk) -> None:
     speech = [read_speech(file) for file in work.files]
     await work.dial(index)
     try:
-        async with RealtimeCaller(work.url, limit_s=DIAL_S + work.talk_s + 2 * ANSWER_TIMEOUT_S) as caller:
+        async with RealtimeCaller(work.url, limit_s=work.dial_s + work.talk_s + 2 * ANSWER_TIMEOUT_S) as caller:
             counts = False
             while time.time() < work.ends_s:
                 said = np.concatenate((_silence(chance.uniform(*PAUSES_S)), chance.choice(speech)))
-                turn = await _turn(caller, said)
+                turn = await take_turn(caller, said, ANSWER_TIMEOUT_S)
                 if counts:
                     talk.turns.append(turn)
                 counts = True
@@ -143,11 +154,11 @@ async def _converse(work: Round, index: int, talk: Talk) -> None:
         talk.failed.append(str(wrong))
 
 
-async def _turn(caller: RealtimeCaller, said: Pcm) -> Turn:
+async def take_turn(caller: RealtimeCaller, said: Pcm, timeout_s: float) -> Turn:
     """Raises CallFailed where there is no answer."""
     gaps = len(caller.gaps)
     await caller.say(said)
-    answer = await caller.answer(ANSWER_TIMEOUT_S)
+    answer = await caller.answer(timeout_s)
     if answer.status != "completed" or answer.voice_to_voice_ms is None:
         raise CallFailed(f"the answer is {answer.status}: {answer.reason}")
     return Turn(answer.voice_to_voice_ms, sum(gap.samples for gap in caller.gaps[gaps:]) * 1000 / RATE_HZ)

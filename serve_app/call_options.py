@@ -18,6 +18,8 @@ BACKCHANNELS = (
     *("of course", "exactly", "indeed", "cool", "nice", "great", "good"),
 )
 """Said while somebody else speaks, and no reason to stop. English; other languages have their own."""
+HUMS = ("mhm", "mm", "hm", "mm-hm", "mm-hmm", "hm-hm", "uh-huh", "aha")
+"""Those among them that begin no sentence."""
 
 
 STOP = (
@@ -179,6 +181,16 @@ class TurnTakingOptions(Options):
         260,
         ge=0,
         description="Silence after a backchannel that makes sure that nothing follows: between words are up to 200.",
+    )
+    hums: tuple[str, ...] = Field(
+        HUMS,
+        description="Backchannels that begin no sentence: the agent speaks on as soon as it knows that it hears one.",
+    )
+    hum_ms: int = Field(
+        700,
+        ge=0,
+        description="A hum lasts no longer than this. Whoever goes on for longer is saying something, and the agent "
+        "falls silent for it again; 0: hums are backchannels as others.",
     )
     echo_likeness: float = Field(
         0.55,

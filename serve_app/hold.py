@@ -50,7 +50,7 @@ class Hold:
         self.turn = turn
         self.early = early
         self._call = call
-        self._first = first_sample
+        self.first_sample = first_sample
         self._on_words = on_words
         self._began = call.ear.hearing.next_sample
         self._judge = judge_for(call.stage.options.turn_taking)
@@ -77,7 +77,7 @@ class Hold:
             voiced_ms=hearing.voiced_ms,
             silence_ms=hearing.silence_ms,
             held_ms=milliseconds(hearing.next_sample - self._began),
-            level_dbfs=level_dbfs(self._call.ear.memory.between(self._first, hearing.last_voiced_sample)),
+            level_dbfs=level_dbfs(self._call.ear.memory.between(self.first_sample, hearing.last_voiced_sample)),
             echo_likeness=self._likeness() if self._by_words else 0.0,
             words=self._words,
             unread_ms=milliseconds(hearing.voiced_samples - self._read_samples),
@@ -88,7 +88,7 @@ class Hold:
         """Looked at again when there is more of the sound."""
         end = self._call.ear.hearing.last_voiced_sample
         if end > self._echo_looked_at:
-            self._echo_looked_at, self._echo = end, echo_likeness(self._call, self._first, end)
+            self._echo_looked_at, self._echo = end, echo_likeness(self._call, self.first_sample, end)
         return self._echo
 
     def _ask(self) -> None:
@@ -121,9 +121,12 @@ class Hold:
 class Dismissed:
     """A sound that was judged to be nothing while it went on: the agent does not fall silent for it again."""
 
+    first_sample: int
     last_sample: int
     level_dbfs: float
     echo: bool
+    until_sample: int | None
+    """A hum that goes on for longer than this was none."""
 
 
 class Doorman:
@@ -133,24 +136,31 @@ class Doorman:
         self._call = call
         self._dismissed: Dismissed | None = None
 
-    def dismiss(self, intrusion: Intrusion) -> None:
+    def dismiss(self, hold: Hold) -> None:
         """A false alarm. One that is over is not remembered, but an echo comes again."""
-        options, hearing = self._call.stage.options.turn_taking, self._call.ear.hearing
+        options, hearing, intrusion = self._call.stage.options.turn_taking, self._call.ear.hearing, hold.judged
         echo = intrusion.echo_likeness >= options.echo_likeness
         if echo or not hearing.paused:
-            self._dismissed = Dismissed(hearing.last_voiced_sample, intrusion.level_dbfs, echo)
+            hum = bool(intrusion.words) and not echo
+            until = hold.first_sample + samples(options.hum_ms) if hum else None
+            self._dismissed = Dismissed(
+                hold.first_sample, hearing.last_voiced_sample, intrusion.level_dbfs, echo, until
+            )
 
-    def knows(self, first_sample: int) -> bool:
-        """Is the voice that begins here only more of what was dismissed?"""
+    def lets_by(self, first_sample: int) -> int | None:
+        """Where that began which is to be listened to; None: this voice is only more of what was dismissed."""
         sound, options, now = self._dismissed, self._call.stage.options.turn_taking, self._call.ear.hearing.next_sample
         if sound is None or options.barge_in == "voice":
-            return False
+            return first_sample
         if sound.echo:  # it comes back for as long as the agent speaks; somebody may speak over it
             known = echo_likeness(self._call, now - samples(HEARD_MS), now) >= options.echo_doubt
         else:
             level = level_dbfs(self._call.ear.memory.between(first_sample, now))
             goes_on = first_sample - sound.last_sample < samples(SAME_SOUND_MS)
             known = goes_on and level < sound.level_dbfs + options.louder_db
+            if known and sound.until_sample is not None and now > sound.until_sample:
+                self._dismissed = None
+                return sound.first_sample
         if known:
             sound.last_sample = now
-        return known
+        return None if known else first_sample

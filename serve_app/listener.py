@@ -69,11 +69,13 @@ class Listener:
 
     def _voice_started(self, fact: VoiceStarted) -> None:
         call = self._call
-        if self._is_over_the_agent(fact.first_sample) and self._doorman.knows(fact.first_sample):
+        over_the_agent = self._is_over_the_agent(fact.first_sample)
+        began = self._doorman.lets_by(fact.first_sample) if over_the_agent else fact.first_sample
+        if began is None:
             self._ear.hearing.end_of_speech()
             call.recorder.dismissed()
             return
-        first = max(fact.first_sample - self._ear.prefix_samples, call.uncommitted_sample)
+        first = max(began - self._ear.prefix_samples, call.uncommitted_sample)
         call.turn = CallerTurn(first, Timeline(0))
         started_s = self._ear.time_s(fact.first_sample)
         call.turn.timeline.stamp("caller_started", at_s=started_s)
@@ -162,7 +164,7 @@ class Listener:
         if verdict is Verdict.INTERRUPTION:
             self._call.step(Event.INTERRUPTION_JUDGED)
         elif verdict is Verdict.FALSE_ALARM:
-            self._doorman.dismiss(hold.judged)
+            self._doorman.dismiss(hold)
             if hold.early:
                 self._call.stage.outbox.rewind()
             self._call.step(Event.FALSE_ALARM_JUDGED)

@@ -39,6 +39,13 @@ def replicas_of_model(options: ModelOptions, *, presumed_duty: float = OPEN_STRE
     if options.max_replicas is None:
         return {"num_replicas": options.replicas, **drain}
     scaling = options.scaling
+    if scaling.policy == "queue":
+        serves_own = AutoscalingConfig(
+            min_replicas=options.replicas,
+            max_replicas=options.most_replicas,
+            target_ongoing_requests=options.target_streams,
+        )
+        return {"autoscaling_config": serves_own, **drain}
     policy = _policy(
         "ByForecast",
         target_streams=options.target_streams,

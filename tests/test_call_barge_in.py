@@ -58,6 +58,31 @@ async def test_a_backchannel_does_not_stop_the_agent_and_is_no_turn() -> None:
         assert [text for role, text in rig.texts() if role == "user"] == ["count to 20"]
 
 
+async def test_the_agent_speaks_on_while_a_hum_still_sounds() -> None:
+    options = CallOptions(prefill=False, turn_taking=TurnTakingOptions(hum_ms=2500, backchannel_silence_ms=2000))
+    async with calling(options=options, speed=4.0) as rig:
+        rig.line.give(said("count to 20"))
+        await speaking(rig)
+        rig.line.give(said("mhm mhm mhm mhm mhm"))
+        await resumed(rig)
+
+
+async def test_who_hums_and_goes_on_stops_it_and_is_heard_from_the_first_word() -> None:
+    async with calling(speed=1.0) as rig:
+        rig.line.give(said("count to 20"))
+        await speaking(rig)
+        sound = said("mhm mhm and now something else")
+        hum = 16 * 560  # two words, and nothing of the third
+        rig.line.give(sound[:hum])
+        await rig.line.state("speaking", 2)
+        rig.line.give(sound[hum:])
+        await rig.line.wait(m.AnswerFinished)
+        assert statuses(rig) == [("cancelled", "turn_detected")]
+        await rig.line.wait(m.AnswerStarted, 2)
+        assert rig.texts()[2] == ("user", "mhm mhm and now something else")
+        assert [s.state for s in rig.line.all(m.StateChanged)].count("held") == 2
+
+
 async def test_a_word_stops_it() -> None:
     async with calling(speed=1.0) as rig:
         rig.line.give(said("count to 20"))

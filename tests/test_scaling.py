@@ -48,6 +48,13 @@ def test_with_a_most_the_policy_decides_and_no_delay_of_serves_is_added() -> Non
     config.policy.get_policy()(**told)  # takes all that it is told
 
 
+def test_serves_own_policy_may_be_chosen() -> None:
+    config = scaling(served("turn", turn(max_replicas=4, max_streams=8, scaling={"policy": "queue"})))
+    assert config is not None
+    assert config.policy.is_default_policy_function()
+    assert (config.min_replicas, config.max_replicas, config.target_ongoing_requests) == (1, 4, 8)
+
+
 def test_only_of_the_default_models_something_is_presumed() -> None:
     """Which calls will want a further one, nobody knows."""
     told = [scaling(served("turn", turn(max_replicas=4), name)) for name in (None, "other")]

@@ -89,7 +89,7 @@ async def test_a_voice_without_room_is_refused_and_the_others_go_on() -> None:
 
 
 async def test_a_model_stays_while_it_speaks() -> None:
-    deployment = deployed(residency={"resident_cap": 2, "min_resident_s": 0, "wait_s": 0.01})
+    deployment = deployed(residency={"resident_cap": 2, "min_resident_s": 0, "wait_s": 0.5})
     speaking = deployment.speak("a text of several chunks, to be sure", voice="amy")
     assert len((await anext(speaking)).pcm)
     with pytest.raises(AtCapacity, match=r"amy \(in use by 1\)"):

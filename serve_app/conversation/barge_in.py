@@ -64,6 +64,7 @@ class WordsJudge:
     def __init__(self, options: TurnTakingOptions) -> None:
         self._options = options
         self._backchannels = Backchannels(options.backchannels)
+        self._hums = Backchannels(options.hums)
 
     def verdict(self, intrusion: Intrusion) -> Verdict | None:
         if intrusion.echo_likeness >= self._options.echo_likeness:
@@ -83,6 +84,8 @@ class WordsJudge:
         return Verdict.INTERRUPTION
 
     def _backchannel(self, intrusion: Intrusion) -> Verdict | None:
+        if intrusion.voiced_ms < self._options.hum_ms and self._hums.are_all_of(intrusion.words or ""):
+            return Verdict.FALSE_ALARM
         if intrusion.silence_ms >= self._options.backchannel_silence_ms and not intrusion.unread_ms:
             return Verdict.FALSE_ALARM
         return Verdict.INTERRUPTION if self._too_long(intrusion) else None
@@ -123,10 +126,19 @@ class Backchannels:
 
     def may_be_all_of(self, text: str) -> bool:
         """Is `text` only backchannels, the last of which may be cut short?"""
+        rest = self._without_them(text)
+        return any(known.startswith(rest) for known in self._phrases) or not rest
+
+    def are_all_of(self, text: str) -> bool:
+        """Is `text` nothing but backchannels, and whole ones?"""
+        return plain(text) != "" == self._without_them(text)
+
+    def _without_them(self, text: str) -> str:
+        """What is left of the plain `text` after those that it begins with."""
         rest = plain(text)
         while phrase := next((known for known in self._phrases if f"{rest} ".startswith(f"{known} ")), None):
             rest = rest[len(phrase) :].lstrip()
-        return any(known.startswith(rest) for known in self._phrases) or not rest
+        return rest
 
 
 def plain(text: str) -> str:
