@@ -50,8 +50,10 @@ FIGURES: Mapping[str, Figures] = {
     "smart_turn": Figures(8_679_182, 2 * 0.1, of_weights=2.0, workspace_gb=0.05),
 }
 
-INGRESS_CORES_PER_CALL = 0.07
-"""Audio in and out, voice activity, the turn machine: .07 of a core, measured."""
+INGRESS_CORES_PER_CALL = 0.05
+"""Audio in and out, voice activity, the turn machine, in a room: .05 of a core, measured; less over the socket."""
+INGRESS_CORES = 0.7
+"""Of the one core that its event loop can use: with more of it busy, answers come half a second late (measured)."""
 
 KV_BYTES_PER_TOKEN = 24_000
 KV_OF_WEIGHTS = 2e-5

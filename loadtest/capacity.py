@@ -3,10 +3,11 @@
 python -m loadtest.capacity [--config configs/local.yaml] [--within-ms 500] [--seconds 40]
 
 A server is started with the config as it is, and called over the socket by people who say a sentence of about three
-seconds, hear the answer to its end, and speak again. A number of calls holds when every turn is answered, and p95 of
-what callers wait (voice to voice, and silence within an answer because no more of it has come) is at most `--within-ms`
-above p50 of one call alone. The number that `antiphon plan` foretells is tried first. The callers run on this machine,
-too: what they use of it is told, and the calls that would hold without them.
+seconds, hear an answer of `ANSWER_TOKENS` tokens, and speak again. A number of calls holds when every turn is answered,
+and p95 of what callers wait (voice to voice, and silence within an answer because no more of it has come) is at most
+`--within-ms` above p50 of one call alone. The number that `antiphon plan` foretells is tried first: it is of calls in
+rooms, which cost the ingress more. The callers run on this machine, too: what they use of it is told, and the calls
+that would hold without them.
 
 Prints a table, saves JSON and a picture, and ends with one line of JSON; no time makes it fail.
 """
@@ -33,6 +34,8 @@ TEXTS = (
     "How do people who live by the sea spend the long winter evenings?",
 )
 """About three seconds each, as `deployments.figures` takes a turn to begin."""
+ANSWER_TOKENS = 25
+"""Of each answer, as is taken there, too: some seven seconds."""
 MOST_TIMES = 2
 """More calls than so many times those foretold are not tried."""
 PLAN_S = 60.0
@@ -53,7 +56,8 @@ def run(args: argparse.Namespace) -> Capacity:
     files, most = [said(text, settings) for text in TEXTS], max(2, MOST_TIMES * plan)
     print(f"{args.config}: the plan foretells {plan} calls", flush=True)
     with Crowd(most) as crowd, started(args.config, {"ANTIPHON_INGRESS__MAX_CALLS": str(most)}) as url:
-        level = measure(url, crowd, Plan(files, args.seconds, args.within_ms, args.steps, most), 1, 1, plan)
+        talk = Plan(files, args.seconds, args.within_ms, args.steps, most, {"max_output_tokens": ANSWER_TOKENS})
+        level = measure(url, crowd, talk, 1, 1, plan)
     return Capacity(args.config.name, plan, level)
 
 

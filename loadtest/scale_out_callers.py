@@ -4,9 +4,10 @@ import asyncio
 import multiprocessing
 import random
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,8 @@ A_PROCESS = 8
 """Callers whose sound one core sends in time, with room to spare."""
 PAUSES_S = (0.3, 1.2)  # between an answer and the caller's next word, so that callers do not speak in step
 ANSWER_TIMEOUT_S = 30.0
+ENDED = ("completed", "incomplete")
+"""An answer may end where it has as many tokens as the caller asked for."""
 DIAL_S = 3.0
 """The callers of a step dial evenly within this time."""
 AHEAD_S = 1.0
@@ -118,9 +121,10 @@ def told(talks: Sequence[Future[Talk]], talk_s: float) -> Talk:
 # --- inside the processes
 
 
-def converse(work: Round) -> Talk:
-    """Calls of Antiphon: each caller speaks again as soon as an answer has been heard."""
-    return asyncio.run(_all(work, _converse))
+def converse(work: Round, session: Mapping[str, Any] | None = None) -> Talk:
+    """Calls of Antiphon: each caller speaks again as soon as an answer has been heard. `session`: what they ask for,
+    see `RealtimeCaller`."""
+    return asyncio.run(_all(work, partial(_converse, session=session)))
 
 
 def stream(work: Round) -> Talk:
@@ -137,12 +141,13 @@ async def _all(work: Round, one: Callable[[Round, int, Talk], Coroutine[Any, Any
     return talk
 
 
-async def _converse(work: Round, index: int, talk: Talk) -> None:
+async def _converse(work: Round, index: int, talk: Talk, session: Mapping[str, Any] | None) -> None:
     chance = random.Random(index)
     speech = [read_speech(file) for file in work.files]
     await work.dial(index)
     try:
-        async with RealtimeCaller(work.url, limit_s=work.dial_s + work.talk_s + 2 * ANSWER_TIMEOUT_S) as caller:
+        limit_s = work.dial_s + work.talk_s + 2 * ANSWER_TIMEOUT_S
+        async with RealtimeCaller(work.url, session=session, limit_s=limit_s) as caller:
             counts = False
             while time.time() < work.ends_s:
                 said = np.concatenate((_silence(chance.uniform(*PAUSES_S)), chance.choice(speech)))
@@ -159,7 +164,7 @@ async def take_turn(caller: RealtimeCaller, said: Pcm, timeout_s: float) -> Turn
     gaps = len(caller.gaps)
     await caller.say(said)
     answer = await caller.answer(timeout_s)
-    if answer.status != "completed" or answer.voice_to_voice_ms is None:
+    if answer.status not in ENDED or answer.voice_to_voice_ms is None:
         raise CallFailed(f"the answer is {answer.status}: {answer.reason}")
     return Turn(answer.voice_to_voice_ms, sum(gap.samples for gap in caller.gaps[gaps:]) * 1000 / RATE_HZ)
 

@@ -4,7 +4,9 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -20,14 +22,16 @@ BARE_S = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`files`: what callers say. A step's turns last `talk_s`; it holds where p95 of what callers wait is at
-    most `within_ms` more than p50 of one call alone. At most `tries` steps, and `most` calls."""
+    """`files`: what callers say, and `session` what they ask for. A step's turns last `talk_s`; it holds where p95 of
+    what callers wait is at most `within_ms` more than p50 of one call alone. At most `tries` steps, and `most` calls.
+    """
 
     files: Sequence[Path]
     talk_s: float
     within_ms: float
     tries: int
     most: int
+    session: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ def measure(url: str, crowd: Crowd, plan: Plan, replicas: int, ingress: int, gue
 
 
 def _step(url: str, crowd: Crowd, plan: Plan, seen: Watch, calls: int) -> Step:
-    dialled_s, talks = crowd.call(converse, url, plan.files, calls, plan.talk_s)
+    dialled_s, talks = crowd.call(partial(converse, session=plan.session), url, plan.files, calls, plan.talk_s)
     used, talk = _seen(seen, dialled_s, plan.talk_s, talks)
     return Step(calls, talk.turns, talk.failed, replace(used, cores={**used.cores, "callers": talk.cores}))
 

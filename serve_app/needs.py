@@ -8,6 +8,7 @@ from deployments.asr.options import AsrOptions
 from deployments.figures import (
     CUDA_GB,
     FIGURES,
+    INGRESS_CORES,
     INGRESS_CORES_PER_CALL,
     OPEN_STREAMS_PER_CALL,
     PROCESS_GB,
@@ -50,7 +51,7 @@ def _ingress(options: IngressOptions, grown: bool) -> Need:
         options.cpus,
         host_memory_gb=PROCESS_GB,
         core_s_per_call_s=INGRESS_CORES_PER_CALL,
-        most_cores=1.0,
+        most_cores=INGRESS_CORES,
         most_calls=options.max_calls,
     )
 

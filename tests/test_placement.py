@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.capacity import cores_per_call, expected_calls
+from cluster.capacity import STAFFING, cores_per_call, expected_calls, usable
 from cluster.machines import GPU_MEMORY_GB, Gpu, Host, read_hosts
 from cluster.placement import Plan, plan
 from cluster.placement_advice import advice, share_for
@@ -159,9 +159,16 @@ def test_the_least_share() -> None:
 
 def test_calls_are_limited_by_the_cores_of_a_host() -> None:
     needs = [of("asr", core_s_per_call_s=0.2, replicas=2), of("ingress", core_s_per_call_s=0.1, most_calls=50)]
-    made = plan(needs, read_hosts("2c,1c"))
+    made = plan(needs, read_hosts("2c,2c"))
     assert [cores_per_call(made, host) for host in (0, 1)] == pytest.approx([0.2, 0.1])
-    assert (expected_calls(made).number, expected_calls(made).limit) == (10, "the 2 cores of host1")
+    assert (expected_calls(made).number, expected_calls(made).limit) == (6, "the 2 cores of host1")
+
+
+@given(st.floats(0.1, 256))
+def test_more_of_many_cores_can_be_used_than_of_few(cores: float) -> None:
+    assert 0 < usable(cores) < cores
+    assert usable(2 * cores) > 2 * usable(cores)
+    assert usable(cores) + STAFFING * usable(cores) ** 0.5 == pytest.approx(cores)
 
 
 @pytest.mark.parametrize(
