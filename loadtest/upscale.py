@@ -21,7 +21,7 @@ from pathlib import Path
 
 from loadtest.arguments import positive
 from loadtest.scale_out import KINDS, TEXTS, phrase_ms, variables
-from loadtest.scale_out_callers import Crowd
+from loadtest.scale_out_callers import A_PROCESS, Crowd
 from loadtest.server import started
 from loadtest.speech import resolved_settings, said
 from loadtest.upscale_course import Course, Rush, course
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> list[Course]:
     calls, key = args.replicas * args.calls_a_replica, secrets.token_urlsafe(12)
     rush = Rush(calls, args.rush_s, args.seconds, args.replicas)
     courses = []
-    with Crowd(calls) as crowd:
+    with Crowd(calls + A_PROCESS) as crowd:  # the caller who is there all the time has a process alone
         for policy in args.policies:
             print(f"{policy}: {calls} calls come within {args.rush_s:g} s", flush=True)
             with started(args.config, settings_of(policy, args, key, each_phrase_ms)) as url:

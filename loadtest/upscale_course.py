@@ -76,11 +76,18 @@ class Course:
         return next((round(at_s - self.begins_s, 1) for at_s, number in self.seen if number >= replicas), None)
 
     @property
+    def before(self) -> int:
+        """Replicas that answered when the rush began."""
+        return max((number for at_s, number in self.seen if at_s <= self.begins_s), default=1)
+
+    @property
     def until_gone_s(self) -> float | None:
-        """From when the calls left until one was left; None: longer than anybody looked, or there was never more."""
+        """From when the calls left until there were as few again; None: longer than anybody looked, or there were never
+        more."""
         after = [(at_s, number) for at_s, number in self.seen if at_s >= self.leave_s]
-        many = any(number > 1 for _, number in self.seen)
-        return next((round(at_s - self.leave_s, 1) for at_s, number in after if number <= 1), None) if many else None
+        if all(number <= self.before for _, number in self.seen):
+            return None
+        return next((round(at_s - self.leave_s, 1) for at_s, number in after if number <= self.before), None)
 
     def waits_ms(self, first_s: float, last_s: float) -> list[float]:
         return [turn.wait_ms for turn in self.talk.turns if first_s <= turn.at_s < last_s]
@@ -96,7 +103,7 @@ def course(policy: str, url: str, key: str, crowd: Crowd, files: Sequence[Path],
     watched.begins_s = watched.full_s - rush.rush_s
     watched.leave_s = watched.full_s + rush.talk_s
     _watch(watched, url, key, watched.leave_s)
-    _watch(watched, url, key, watched.leave_s + GONE_S, until_one=True)
+    _watch(watched, url, key, watched.leave_s + GONE_S, until=watched.before)
     for future in (*talks, *alone):
         talk = future.result(2 * GONE_S + ANSWER_TIMEOUT_S)
         watched.talk.turns += talk.turns
@@ -105,14 +112,14 @@ def course(policy: str, url: str, key: str, crowd: Crowd, files: Sequence[Path],
     return watched
 
 
-def _watch(watched: Course, url: str, key: str, until_s: float, *, until_one: bool = False) -> None:
+def _watch(watched: Course, url: str, key: str, until_s: float, *, until: int = 0) -> None:
     with httpx.Client(headers={"Authorization": f"Bearer {key}"}, timeout=10, trust_env=False) as client:
         while time.time() < until_s:
             number = _replicas(client, url)
             if not watched.seen or watched.seen[-1][1] != number:
                 print(f"{time.time() - watched.begins_s:6.1f} s: {number} replicas", flush=True)
             watched.seen.append((time.time(), number))
-            if until_one and number == 1:
+            if number <= until:
                 return
             time.sleep(LOOK_S)
 

@@ -44,6 +44,7 @@ def rows_of(course: Course) -> dict[str, Summary]:
 def _facts(course: Course) -> dict[str, Any]:
     return {
         "until_s": {number: course.until(number) for number in range(2, course.most + 1)},
+        "before": course.before,
         "until_gone_s": course.until_gone_s,
         "most_seen": max((number for _, number in course.seen), default=0),
         "turns": len(course.talk.turns),
@@ -55,7 +56,7 @@ def _facts(course: Course) -> dict[str, Any]:
 def _times(courses: Sequence[Course]) -> str:
     numbers = range(2, max(course.most for course in courses) + 1)
     names = "".join(f"{number:>8}" for number in numbers)
-    lines = [f"{'':<12}{names}{'one again':>12}{'turns':>8}{'failed':>8}"]
+    lines = [f"{'':<12}{names}{'as before':>12}{'turns':>8}{'failed':>8}"]
     for course in courses:
         cells = "".join(f"{_seconds(course.until(number)):>8}" for number in numbers)
         left = f"{_seconds(course.until_gone_s):>12}{len(course.talk.turns):>8}{len(course.failed):>8}"
@@ -87,6 +88,8 @@ def draw(path: Path, courses: Sequence[Course], machine: str) -> None:
         for column, course in enumerate(courses):
             _replicas(panels[0][column], course)
             _waits(panels[1][column], course)
+        for row in panels:
+            row[0].set_ylim(bottom=0)  # once all that shares the axis is drawn
         figure.suptitle("Replicas under a rush of calls", fontsize=15, fontweight="bold", color=INK)
         figure.supxlabel(machine, fontsize=8, color="#777777")
         figure.savefig(path, dpi=150)
@@ -101,7 +104,6 @@ def _replicas(axes, course: Course) -> None:  # type: ignore[no-untyped-def]  # 
     axes.step(at_s, calls, where="post", color="#999999", label="calls")
     axes.set_title(course.policy, loc="left", color=INK)
     axes.set_ylabel("calls")
-    axes.set_ylim(bottom=0)
     right = axes.twinx()
     seen = [(moment - course.begins_s, number) for moment, number in course.seen]
     right.step(*zip(*seen, strict=True), where="post", color=COLOURS[0], linewidth=2, label="replicas that answer")
@@ -109,7 +111,7 @@ def _replicas(axes, course: Course) -> None:  # type: ignore[no-untyped-def]  # 
     right.set_yticks(range(course.most + 1))
     right.spines["top"].set_visible(False)
     lines = [*axes.get_lines(), *right.get_lines()]
-    axes.legend(lines, [line.get_label() for line in lines], frameon=False, fontsize=9, loc="upper left")
+    axes.legend(lines, [line.get_label() for line in lines], frameon=False, fontsize=9, loc="center right")
     plain(axes)
 
 
@@ -123,5 +125,4 @@ def _waits(axes, course: Course) -> None:  # type: ignore[no-untyped-def]
         axes.text(at_s - course.begins_s, 0.97, f" {what}", color=FAILED, transform=place, va="top", fontsize=8)
     axes.set_xlabel("s after the first of the rush")
     axes.set_ylabel("what a caller waits for in a turn, s")
-    axes.set_ylim(bottom=0)
     plain(axes)

@@ -24,7 +24,7 @@ def test_times_count_from_the_rush() -> None:
     course = of("forecast")
     assert [course.until(number) for number in (2, 3, 4)] == [4.0, 12.0, 12.0]
     assert course.until_gone_s == 21.5
-    assert of("queue", seen=SEEN[:-1]).until_gone_s is None  # still there when nobody looked any more
+    assert of("queue", seen=SEEN[:-1]).until_gone_s is None  # there when nobody looked any more
     assert of("queue", seen=[(99.0, 1), (170.0, 1)]).until_gone_s is None  # there was never a second
     assert of("queue", seen=SEEN[:2]).until(4) is None
 
