@@ -32,6 +32,7 @@ from serve_app.conversation.vad_batch import BatchedVoiceActivity
 from serve_app.directory import Directory
 from serve_app.host import CallHost
 from serve_app.http_answers import error_answer
+from serve_app.lasting_sockets import let_sockets_last
 from serve_app.outbox import Outbox
 from serve_app.promotion import Promoter
 from serve_app.readiness import Readiness
@@ -116,6 +117,7 @@ class Ingress:
         self._telling = asyncio.create_task(self._tell_load())
         self._end = OwnEnd(self._host.drain)
         self.routes = self._build_routes()
+        let_sockets_last()
         _keep_pace()
 
     def _build_routes(self) -> FastAPI:

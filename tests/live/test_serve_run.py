@@ -86,6 +86,7 @@ def served(folder: Path, keys: Keys, own_ray: str) -> Iterator[Served]:
         "ANTIPHON_ADMIN__API_KEY": KEY,
         "ANTIPHON_CALL__FILLER": "",
         "RAY_TMPDIR": own_ray,
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",  # so soon Serve stops listening on the old replica
     }
     environment = {**inherited, **REQUIRED, **access, **ours}
     output = folder / "output"
