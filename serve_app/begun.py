@@ -50,3 +50,7 @@ class Begun:
         elif isinstance(item, ToolCall) or not spoken:
             self.parts.append(item)
         return bool(phrases)
+
+    def hurry(self) -> None:
+        """What is written becomes a phrase, though it does not end well, if it is enough for one."""
+        self.parts.extend(map(SpokenPhrase, self.phrases.hurry()))

@@ -23,6 +23,7 @@ from serve_app.conversation.items import Modality
 from serve_app.conversation.timeline import Moment
 from serve_app.flow import Brake, Flow
 from serve_app.models import Models
+from serve_app.supply import Supply
 
 T = TypeVar("T")
 
@@ -76,6 +77,9 @@ class Draft:
         self.parts: asyncio.Queue[Part] = asyncio.Queue(options.phrases_ahead)
         self._to_voice: asyncio.Queue[SpokenPhrase | None] = asyncio.Queue(options.phrases_ahead + 1)
         self._first_sound = asyncio.Event()
+        self._clock = asyncio.get_running_loop().time
+        self._supply = Supply(self._clock)
+        self._unvoiced = 0  # phrases that the TTS has, or will get
         self._models = models
         self._options = options
         self._stamp = stamp
@@ -88,6 +92,7 @@ class Draft:
     def want(self) -> None:
         """Somebody waits for it now."""
         self._wanted = True
+        self._supply.want()
         for kind, call in self._asked:
             self._models.promote(kind, call)
 
@@ -150,6 +155,8 @@ class Draft:
                     if isinstance(item, Finished):
                         self._stamp("llm_finished")
                     phrases = begun.take(item, spoken=brief.output == "audio")
+                    if not self._unvoiced and self._supply.runs_out:
+                        begun.hurry()
                     await self._deliver(begun)
                     if isinstance(item, Finished):
                         return True
@@ -168,6 +175,7 @@ class Draft:
             await self.parts.put(part)
             begun.parts.popleft()
             if isinstance(part, SpokenPhrase):
+                self._unvoiced += 1
                 self._to_voice.put_nowait(part)  # there is room: what is not voiced yet is in `parts`, or taken last
 
     @contextmanager
@@ -202,6 +210,7 @@ class Draft:
                 await self._speak(part, brief)
                 spoke = True
             part.chunks.put_nowait(None)
+            self._unvoiced -= 1
             self._first_sound.set()
         if spoke:
             self._stamp("tts_finished")
@@ -212,12 +221,14 @@ class Draft:
 
     async def _speak_on(self, part: SpokenPhrase, brief: Brief) -> None:
         """What of the phrase is not made yet: it is spoken again, without the samples that are there."""
-        limits, again = self._options.deadlines, part.made_samples
+        limits, again, asked_s = self._options.deadlines, part.made_samples, self._clock()
         with self._asking("tts", brief, limits.first_audio_s, first=part.phrase.first):
             sound = self._models.tts.speak(part.phrase.spoken, voice=brief.voice, speed=brief.speed)
             chunks = timely(sound, "the TTS", limits.first_audio_s, limits.next_audio_s)
             try:
                 async for chunk in chunks:
+                    if ("tts", brief.session_id) in self._asked:
+                        self._supply.took(self._clock() - asked_s)
                     self._has_begun("tts", brief)
                     self._stamp("tts_first_audio")
                     new = replace(chunk, pcm=chunk.pcm[again:])
@@ -225,6 +236,7 @@ class Draft:
                     if len(new.pcm):
                         part.chunks.put_nowait(new)
                         part.made_samples += len(new.pcm)
+                        self._supply.add(len(new.pcm) / chunk.rate_hz)
                         self._first_sound.set()
                         self._brake.arm()
             finally:

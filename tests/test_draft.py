@@ -227,6 +227,20 @@ async def paused_again_and_again(making: Making, flow: Flow, done: asyncio.Event
     return pauses
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_before_the_voice_falls_silent_it_is_given_what_is_written(wanted: bool) -> None:
+    """The first phrase sounds for less than a second. Its end is not waited for by whoever is not heard yet."""
+    words = [TextDelta(f"{word} ") for word in ["so", "it", "went", "on", "and", "on", "without", "end", "and", "more"]]
+    slowly: list[LlmItem | float] = [part for word in words for part in (0.15, word)]
+    making = Making(Scripted(TextDelta("Well, "), *slowly, Finished("stop", Usage())))
+    if wanted:
+        making.draft.want()
+    parts = await making.all(replace(brief("hello"), tools=(Tool("get_time", "", {}),)))
+    phrases = [part.phrase.text for part in parts if isinstance(part, SpokenPhrase)]
+    assert "".join(phrases) == "Well, so it went on and on without end and more "
+    assert (len(phrases) > 2) == wanted
+
+
 @pytest.mark.parametrize("tools", [(), (Tool("get_time", "", {}),)])
 async def test_an_answer_that_is_paused_again_and_again_is_the_same_in_the_end(tools: tuple[Tool, ...]) -> None:
     asked = replace(brief("count to 40"), tools=tools)

@@ -11,6 +11,7 @@ from typing import Final
 from serve_app.conversation.speakable import speakable
 
 FIRST_WORDS = 3  # about .8 s of speech: as long as the second phrase takes to be written and made
+HURRIED_WORDS = 3  # of fewer the next ones would have to hurry, too
 LONGEST = 120  # characters: about 8 s of speech; the second phrase is half of it
 _CLAUSE = 40  # characters after which the end of a clause is good enough
 
@@ -41,6 +42,20 @@ class SpokenPhrases:
         """Some more text -> the phrases that it completes."""
         self._text += delta
         return self._ready()
+
+    def hurry(self) -> list[Phrase]:
+        """The voice is about to fall silent: what is there, up to the last word that is surely whole, if it is worth
+        speaking. Never of the first phrase, before which it is silent anyway."""
+        if not self._count:
+            return []
+        whole = [found.span() for found in _WHOLE.finditer(self._text)]
+        for breath in reversed(_breaths(self._text, self._line_start)):
+            if breath.words < HURRIED_WORDS:
+                break
+            if breath.kind != "bound" and not breath.after_number and not self._is_inside(breath.at, whole):
+                spoken = speakable(self._text[: breath.at], line_start=self._line_start)
+                return [self._phrase(breath.at, spoken)] if spoken else []
+        return []
 
     def flush(self) -> list[Phrase]:
         """There will be no more text: the phrases that are left."""
