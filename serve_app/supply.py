@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from math import inf
 
-WORTH = 2.5
+WORTH = 4.0
 """A phrase is given to the TTS when there is sound left for so many times what the last one took to begin: where calls
-share a busy machine, the next one may well take twice as long."""
+share a busy machine, what comes before it takes as long again. Of three who talk without a pause on two cores, with 2.5
+one answer in three has a gap, with 4 one in fifteen, and without any of this nearly all."""
 LEAST_S = 0.2
 """Left, and less is late in any case: for the words' way to the TTS, and its sound's way back."""
 
