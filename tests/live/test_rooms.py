@@ -227,10 +227,11 @@ async def test_a_caller_with_a_camera_only_is_answered_when_they_type(demo_rooms
         await room.local_participant.publish_track(rtc.LocalVideoTrack.create_video_track("camera", source))
         source.capture_frame(rtc.VideoFrame(64, 64, rtc.VideoBufferType.RGBA, bytes(64 * 64 * 4)))
 
-        async def met() -> bool:
-            return bool(await agents_in(demo_rooms, name))
+        async def listens() -> bool:  # before that there may be no way yet for what is typed
+            there = room.remote_participants.values()
+            return any(person.attributes.get("lk.agent.state") == "listening" for person in there)
 
-        await until(met, "an agent")
+        await until(listens, "an agent who listens")
         await room.local_participant.send_text("can you see me", topic="lk.chat")
         assert await asyncio.wait_for(done.get(), PATIENCE_S) == "You said: can you see me."
     finally:
