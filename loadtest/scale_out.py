@@ -47,6 +47,14 @@ MOST_TIMES = 2
 """More calls than so many times those of the stated rate are not tried."""
 
 
+def with_a_stated_rate(config: Path) -> str:
+    """The resolved settings. Raises CallFailed where an engine is not synthetic."""
+    settings = resolved_settings(config)
+    if any(json.loads(settings)[kind]["engine"] != "synthetic" for kind in KINDS):
+        raise CallFailed(f"{config}: only synthetic engines have a stated rate")
+    return settings
+
+
 def phrase_ms(settings: str, calls: int) -> float:
     """What a phrase takes when `calls` callers, each of whom speaks as soon as they were answered, are to keep a
     replica busy all the time; a turn lasts one phrase longer then. `settings`: as resolved."""
@@ -72,9 +80,7 @@ def variables(replicas: int, ingress: int, most_calls: int, each_phrase_ms: floa
 
 def run(args: argparse.Namespace) -> Found:
     """All levels, from the fewest replicas on, and the bare server. Raises CallFailed."""
-    settings = resolved_settings(args.config)
-    if any(json.loads(settings)[kind]["engine"] != "synthetic" for kind in KINDS):
-        raise CallFailed(f"{args.config}: only synthetic engines have a stated rate")
+    settings = with_a_stated_rate(args.config)
     each_phrase_ms = phrase_ms(settings, args.calls_a_replica)
     print(f"a replica makes a phrase in {each_phrase_ms:.0f} ms: {args.calls_a_replica} calls keep it busy", flush=True)
     levels: list[Level] = []

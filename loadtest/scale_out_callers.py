@@ -151,7 +151,7 @@ async def _converse(work: Round, index: int, talk: Talk, session: Mapping[str, A
             counts = False
             while time.time() < work.ends_s:
                 said = np.concatenate((_silence(chance.uniform(*PAUSES_S)), chance.choice(speech)))
-                turn = await take_turn(caller, said, ANSWER_TIMEOUT_S)
+                turn = await take_turn(caller, said)
                 if counts:
                     talk.turns.append(turn)
                 counts = True
@@ -159,11 +159,11 @@ async def _converse(work: Round, index: int, talk: Talk, session: Mapping[str, A
         talk.failed.append(str(wrong))
 
 
-async def take_turn(caller: RealtimeCaller, said: Pcm, timeout_s: float) -> Turn:
+async def take_turn(caller: RealtimeCaller, said: Pcm) -> Turn:
     """Raises CallFailed where there is no answer."""
     gaps = len(caller.gaps)
     await caller.say(said)
-    answer = await caller.answer(timeout_s)
+    answer = await caller.answer(ANSWER_TIMEOUT_S)
     if answer.status not in ENDED or answer.voice_to_voice_ms is None:
         raise CallFailed(f"the answer is {answer.status}: {answer.reason}")
     return Turn(answer.voice_to_voice_ms, sum(gap.samples for gap in caller.gaps[gaps:]) * 1000 / RATE_HZ)

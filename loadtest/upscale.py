@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loadtest.arguments import positive
-from loadtest.scale_out import KINDS, TEXTS, phrase_ms, variables
+from loadtest.scale_out import TEXTS, phrase_ms, variables, with_a_stated_rate
 from loadtest.scale_out_callers import A_PROCESS, Crowd
 from loadtest.server import started
-from loadtest.speech import resolved_settings, said
+from loadtest.speech import said
 from loadtest.upscale_course import Course, Rush, course
 from loadtest.upscale_report import report
 from loadtest.wire import CallFailed
@@ -49,9 +49,7 @@ def settings_of(policy: str, args: argparse.Namespace, key: str, each_phrase_ms:
 
 def run(args: argparse.Namespace) -> list[Course]:
     """Raises CallFailed."""
-    settings = resolved_settings(args.config)
-    if any(json.loads(settings)[kind]["engine"] != "synthetic" for kind in KINDS):
-        raise CallFailed(f"{args.config}: only synthetic engines have a stated rate")
+    settings = with_a_stated_rate(args.config)
     each_phrase_ms, files = phrase_ms(settings, args.calls_a_replica), [said(text, settings) for text in TEXTS]
     calls, key = args.replicas * args.calls_a_replica, secrets.token_urlsafe(12)
     rush = Rush(calls, args.rush_s, args.seconds, args.replicas)

@@ -12,7 +12,7 @@ import numpy as np
 
 from loadtest.caller import RealtimeCaller
 from loadtest.recording import RATE_HZ
-from loadtest.scale_out_callers import PAUSES_S, Crowd, Round, take_turn
+from loadtest.scale_out_callers import ANSWER_TIMEOUT_S, PAUSES_S, Crowd, Round, take_turn
 from loadtest.wav import read_speech
 from loadtest.wire import CallFailed
 
@@ -22,8 +22,6 @@ BEFORE_S = 8.0
 """That the first caller has talked alone before the others come."""
 GONE_S = 60.0
 """The longest wait for replicas to go, once the calls have."""
-ANSWER_TIMEOUT_S = 30.0
-"""A caller whom nobody answers for so long gives up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +158,7 @@ async def _converse(work: Round, index: int, talk: Talk) -> None:
         async with RealtimeCaller(work.url, limit_s=work.ends_s - came_s + 2 * ANSWER_TIMEOUT_S) as caller:
             while time.time() < work.ends_s:
                 silence = np.zeros(round(chance.uniform(*PAUSES_S) * RATE_HZ), np.int16)
-                turn = await take_turn(caller, np.concatenate((silence, chance.choice(speech))), ANSWER_TIMEOUT_S)
+                turn = await take_turn(caller, np.concatenate((silence, chance.choice(speech))))
                 talk.turns.append(Timed(time.time(), turn.voice_to_voice_ms + turn.gaps_ms))
     except CallFailed as wrong:
         talk.failed.append(str(wrong))
