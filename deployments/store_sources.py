@@ -98,7 +98,7 @@ def wheel(source: PypiSource, timeout_s: float) -> Remote:
     )
 
 
-def hub_file(source: HfSource, sha256: str, size_bytes: int) -> Remote:
+def hub_file(source: HfSource, sha256: str | None, size_bytes: int | None) -> Remote:
     """The address and headers of a file on the hub; the download itself is the store's own, for progress and resume."""
     from huggingface_hub import get_token, hf_hub_url
 

@@ -162,9 +162,9 @@ def cache_options(tmp_path: Path, **changed: Any) -> StoreOptions:
     return StoreOptions(cache_dir=str(tmp_path / "models"), retry_wait_s=0.01, attempts=3, **changed)
 
 
-def file_spec(source: str, content: bytes = WEIGHTS, **changed: Any) -> FileSpec:
-    facts = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    return FileSpec(source=source, **{**facts, **changed})
+def file_spec(source: str | list[str], content: bytes = WEIGHTS, **changed: Any) -> FileSpec:
+    facts = {"source": source, "size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    return FileSpec.model_validate({**facts, **changed})
 
 
 def tiny(*files: FileSpec, id: str = "tiny") -> ModelSpec:

@@ -100,6 +100,30 @@ def test_the_smallest_shipped_model_comes_from_the_package_registry(store: Store
     assert files.paths["model.onnx"].stat().st_size > 0
 
 
+def test_a_file_that_was_cut_is_joined_again(index: Shelf, store: Store, tmp_path: Path) -> None:
+    index.files["/acme/tiny/resolve/main/rest.bin"] = b"the rest"
+    end = tmp_path / "end.bin"
+    end.write_bytes(b" and its end")
+    sources = ["pypi:tiny==1.0/tiny/model.bin", "hf:acme/tiny@main/rest.bin", f"file:{end}"]
+    whole = file_spec(sources, WEIGHTS + b"the rest and its end")
+    told = Told()
+    files = store.fetch(tiny(whole, file_spec("pypi:tiny==1.0/tiny/config.json", b"{}")), told)
+    assert files.paths["model.bin"].read_bytes() == WEIGHTS + b"the rest and its end"
+    assert len(index.downloads(".whl")) == 1
+    assert sum(told.advances) == told.total
+    assert end.exists(), "a part of the user's is not taken away"
+    left = {path.name for path in files.paths["model.bin"].parent.iterdir()}
+    assert left == {"model.bin", "config.json", ".verified.json"}
+
+
+def test_parts_that_do_not_make_the_file_are_refused(shelf: Shelf, store: Store, tmp_path: Path) -> None:
+    shelf.files["/acme/tiny/resolve/main/rest.bin"] = b"the rest"
+    parts_of_another = ["hf:acme/tiny@main/rest.bin", "hf:acme/tiny@main/model.bin"]
+    with pytest.raises(BadModel, match=r"tiny: model\.bin: sha256 expected .* \(hf:.* \+ hf:"):
+        store.fetch(tiny(file_spec(parts_of_another, WEIGHTS + b"the rest")))
+    assert [path.name for path in (tmp_path / "models" / "tiny").iterdir()] == []
+
+
 # --- what is not what it should be
 
 

@@ -14,7 +14,8 @@ from tests.shelf import file_spec
 def test_the_shipped_models_are_complete() -> None:
     models = Catalogue.load().models.values()
     assert {spec.kind for spec in models} == {"asr", "llm", "tts", "turn", "vad"}
-    assert all(isinstance(parse_source(file.source), PypiSource) for spec in models for file in spec.files.values())
+    files = [file for spec in models for file in spec.files.values()]
+    assert all(isinstance(parse_source(part), PypiSource) for file in files for part in file.source)
 
 
 def test_the_users_models_come_on_top() -> None:
@@ -33,7 +34,7 @@ def test_the_users_models_come_on_top() -> None:
             "asr",
             "no model is called 'whisper-tiny'; did you mean 'whisper-tiny.en'? known asr models: ",
         ),
-        ("piper-joe", "asr", "'piper-joe' is a model of kind tts, not asr; known asr models: whisper-tiny.en"),
+        ("piper-joe", "asr", "'piper-joe' is a model of kind tts, not asr; known asr models: whisper-base, whisper"),
     ],
 )
 def test_an_unknown_model_is_answered_with_what_there_is(id: str, kind: Any, message: str) -> None:
@@ -53,6 +54,10 @@ def test_an_unknown_model_is_answered_with_what_there_is(id: str, kind: Any, mes
         (
             {"files": {"m": {"source": "ftp:x", "size_bytes": 1, "sha256": "0" * 64}}},
             r"files\.m\.source: 'ftp:x' is none",
+        ),
+        (
+            {"files": {"m": {"source": [], "size_bytes": 1, "sha256": "0" * 64}}},
+            r"files\.m\.source: a file has at least one part",
         ),
         (
             {"files": {"m": {"source": "file:x", "size": 1, "sha256": "0" * 64}}},
