@@ -104,7 +104,9 @@ async def test_after_unload_nothing_is_held(voice: ModelFiles) -> None:
 
 async def test_another_model_speaks_beside_it(engine: PiperTts, voice: ModelFiles, tmp_path: Path) -> None:
     joe = Catalogue.load().get("piper-joe", "tts")
-    files = {name: spec.model_copy(update={"source": f"file:{voice.paths[name]}"}) for name, spec in joe.files.items()}
+    files = {
+        name: spec.model_copy(update={"source": (f"file:{voice.paths[name]}",)}) for name, spec in joe.files.items()
+    }
     jim = joe.model_copy(update={"id": "piper-jim", "files": files})
     options = OPTIONS.model_copy(update={"more_models": ("piper-jim",)})
     voices = VoiceModels(PiperTts, engine, options, {"piper-jim": jim}, Store(StoreOptions(cache_dir=str(tmp_path))))
@@ -120,7 +122,9 @@ async def test_the_default_model_can_be_loaded_anew_from_its_files(
     engine: PiperTts, voice: ModelFiles, tmp_path: Path
 ) -> None:
     joe = Catalogue.load().get("piper-joe", "tts")
-    files = {name: spec.model_copy(update={"source": f"file:{voice.paths[name]}"}) for name, spec in joe.files.items()}
+    files = {
+        name: spec.model_copy(update={"source": (f"file:{voice.paths[name]}",)}) for name, spec in joe.files.items()
+    }
     specs = {"piper-joe": joe.model_copy(update={"files": files})}
     voices = VoiceModels(PiperTts, engine, OPTIONS, specs, Store(StoreOptions(cache_dir=str(tmp_path))))
     async with voices.use("piper-joe") as old:
