@@ -16,6 +16,7 @@ from piper.voice import PiperVoice
 from deployments.audio import to_pcm
 from deployments.contracts import AudioChunk, Capabilities, ModelFiles, Pcm
 from deployments.errors import BadModel, ModelFailed
+from deployments.priority import gently
 from deployments.tts.options import TtsOptions
 
 PAUSE_MS = {".": 250, "!": 250, "?": 250, ":": 180, ";": 180, ",": 120}  # what readers leave; Piper leaves 120-180
@@ -23,6 +24,7 @@ NO_PAUSE_MS = 20  # a phrase that ends in the middle of a sentence is gone on wi
 LONGEST_PIECE = 110  # phonemes made in one run: about 6 s, so that the first of a long sentence is there soon
 _PEAK = 0.8  # every piece is made as loud as this, as Piper does with 1.0; the rest is room for resampling
 _AUDIBLE = 0.01  # of the peak: 40 dB below it is silence
+_NICENESS = 10  # of a load: a tenth of the time where somebody else wants it, as for the LLM's threads
 _FADE_MS = 3  # against clicks where silence was cut
 
 
@@ -154,7 +156,10 @@ def _session(path: Path, threads: int) -> Any:
     # Planning which of 2,500 tensors may share memory takes four fifths of the time that loading takes, a core that
     # voices which speak meanwhile need; without the plan neither memory nor speed are any different.
     options.enable_mem_reuse = False
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    # Other voices may be speaking.
+    session = gently(
+        _NICENESS, lambda: onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    )
     missing = {"input", "input_lengths", "scales"} - {each.name for each in session.get_inputs()}
     if missing:
         raise ValueError(f"it has no input {', '.join(sorted(missing))}")
