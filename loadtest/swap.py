@@ -1,11 +1,11 @@
 """What callers hear of it when the model of a voice is replaced while it speaks.
 
-python -m loadtest.swap [--config configs/local.yaml] [--calls 3] [--swaps 10] [--out reports/]
+python -m loadtest.swap [--config configs/local.yaml] [--calls 3] [--swaps 10] [--pause-s 2] [--out reports/]
 
-A server is started, callers keep the agent speaking, and the voice's model is loaded anew again and again, over
-`POST /api/admin/models/MODEL/replace`: who speaks with the old copy finishes with it. Prints how long a swap took, how
-long callers waited for their answers, and how long a player had nothing to play, with the swaps and without them, saves
-JSON and a picture, and ends with one line of JSON; no time makes it fail.
+A server is started, callers keep the agent speaking, with pauses as long as a question that is spoken, and the voice's
+model is loaded anew again and again, over `POST /api/admin/models/MODEL/replace`: who speaks with the old copy finishes
+with it. Prints how long a swap took, how long callers waited for their answers, and how long a player had nothing to
+play, with the swaps and without them, saves JSON and a picture, and ends with one line of JSON; no time makes it fail.
 """
 
 import argparse
@@ -35,6 +35,7 @@ QUESTION = "Tell me a long story about a dog, a cat and a boat."
 BETWEEN_S = 1.0
 """Between two swaps."""
 SWAP_S = 60.0
+PAUSE_S = 2.0
 
 
 @dataclass(slots=True)
@@ -49,10 +50,11 @@ class Heard:
     swap_ms: list[float] = field(default_factory=list)
 
 
-async def spoken_to(url: str, calls: int, until: "asyncio.Task[None]", heard: Heard) -> None:
-    """Callers who ask again and again, by typing, until this task has ended."""
+async def spoken_to(url: str, calls: int, pause_s: float, until: "asyncio.Task[None]", heard: Heard) -> None:
+    """Callers who ask again and again, by typing, until this task has ended. One comes after the other."""
 
-    async def call() -> None:
+    async def call(number: int) -> None:
+        await asyncio.sleep(number * pause_s / calls)
         try:
             async with RealtimeCaller(url) as caller:
                 while not until.done():
@@ -63,11 +65,12 @@ async def spoken_to(url: str, calls: int, until: "asyncio.Task[None]", heard: He
                         heard.failed.append(f"no sound came ({answer.status}: {answer.reason})")
                     else:
                         heard.first_sound_ms.append(answer.first_voiced_ms - answer.asked_ms)
+                    await asyncio.sleep(pause_s)
                 heard.underrun_ms += [gap.samples * 1000 / RATE_HZ for gap in caller.gaps]
         except CallFailed as wrong:
             heard.failed.append(str(wrong))
 
-    await asyncio.gather(*(call() for _ in range(calls)), until)
+    await asyncio.gather(*(call(number) for number in range(calls)), until)
 
 
 async def swaps(url: str, key: str, model: str, number: int, heard: Heard) -> None:
@@ -84,13 +87,13 @@ async def swaps(url: str, key: str, model: str, number: int, heard: Heard) -> No
             heard.swap_ms.append((time.monotonic() - began_s) * 1000)
 
 
-async def rounds(url: str, key: str, model: str, calls: int, number: int) -> tuple[Heard, Heard]:
+async def rounds(url: str, key: str, model: str, calls: int, number: int, pause_s: float) -> tuple[Heard, Heard]:
     """The same callers with nothing done, for about as long, and with swaps."""
     swapped, quiet = Heard(), Heard()
     began_s = time.monotonic()
-    await spoken_to(url, calls, asyncio.create_task(swaps(url, key, model, number, swapped)), swapped)
+    await spoken_to(url, calls, pause_s, asyncio.create_task(swaps(url, key, model, number, swapped)), swapped)
     lasted_s = time.monotonic() - began_s
-    await spoken_to(url, calls, asyncio.create_task(asyncio.sleep(lasted_s)), quiet)
+    await spoken_to(url, calls, pause_s, asyncio.create_task(asyncio.sleep(lasted_s)), quiet)
     return swapped, quiet
 
 
@@ -147,6 +150,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, default=Path("configs/local.yaml"), help="what is started (%(default)s)")
     parser.add_argument("--calls", type=positive, default=3, help="(%(default)s)")
     parser.add_argument("--swaps", type=positive, default=10, help="(%(default)s)")
+    pause = "between an answer and the next question (%(default)s)"
+    parser.add_argument("--pause-s", type=float, default=PAUSE_S, metavar="S", help=pause)
     parser.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="(%(default)s)")
     return parser
 
@@ -158,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         model = json.loads(resolved_settings(args.config))["tts"]["model"]
         with started(args.config, {"ANTIPHON_ADMIN__API_KEY": key}) as url:
-            swapped, quiet = asyncio.run(rounds(url, key, model, args.calls, args.swaps))
+            swapped, quiet = asyncio.run(rounds(url, key, model, args.calls, args.swaps, args.pause_s))
     except CallFailed as wrong:
         print(f"loadtest.swap: {wrong}", file=sys.stderr)
         return 2

@@ -214,7 +214,7 @@ class Call:
         turn.judge = self.listener.new_judge()
         self.stage.common.tally.note("transcript", "started")
         audio = self.ear.memory.between(turn.first_sample, self.ear.hearing.next_sample)
-        if turn.partial is not None and turn.partial.end_sample >= self.ear.hearing.last_voiced_sample:
+        if turn.partial is not None and turn.partial.end_sample >= self.ear.hearing.last_loud_sample:
             adopt_words(self, turn, turn.partial, audio)
         else:
             ask_for_words(self, turn, audio)

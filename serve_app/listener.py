@@ -64,7 +64,7 @@ class Listener:
         elif isinstance(fact, VoiceResumed):
             self._voice_resumed()
         elif isinstance(fact, VoicePaused) and turn is not None:
-            turn.timeline.restamp("caller_stopped", at_s=self._ear.time_s(fact.last_voiced_sample))
+            turn.timeline.restamp("caller_stopped", at_s=self._ear.time_s(self._ear.hearing.last_loud_sample))
             self._call.settle()
 
     def _voice_started(self, fact: VoiceStarted) -> None:

@@ -50,9 +50,9 @@ class Partials:
         options, hearing = self._call.stage.options.listening, self._ear.hearing
         if not options.partials or (turn.partial is not None and not turn.partial.task.done()):
             return
-        since = hearing.last_voiced_sample - (turn.partial.end_sample if turn.partial else turn.first_sample)
+        since = hearing.last_loud_sample - (turn.partial.end_sample if turn.partial else turn.first_sample)
         spoken_ms = hearing.voiced_ms
-        broke_off = 0 < hearing.silence_ms < options.pause_ms and since >= samples(BREAK_MS)
+        broke_off = hearing.faint_ms > 0 and since >= samples(BREAK_MS)
         hurries = not turn.stable.latest and spoken_ms < HURRY_MS
         every_ms = HURRIED_MS if hurries else max(options.partial_every_ms, DUTY * self._took_s * 1000)
         due = spoken_ms >= options.partial_from_ms and (broke_off or since >= samples(every_ms))

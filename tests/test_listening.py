@@ -52,6 +52,24 @@ def test_a_pause_comes_once_and_says_when_the_voice_ended() -> None:
     assert ear.voiced_ms == 96
 
 
+def test_a_faint_end_is_noticed_before_the_detector_lets_go() -> None:
+    ear = hearing()
+    for level_db in (-50.0, -20.0, -22.0, -49.0, -51.0, -60.0):
+        ear.push(0.9, level_db)
+    assert (ear.faint_ms, ear.silence_ms) == (64, 0), "30 dB below the loudest, which fades by a tenth a window"
+    ear.push(0.9, -30.0)
+    assert ear.faint_ms == 0
+    ear.push(0.1, -20.0)
+    assert (ear.faint_ms, ear.silence_ms) == (32, 32), "noise that is no voice"
+
+
+def test_who_turns_away_is_not_faint_for_long() -> None:
+    ear = hearing()
+    for level_db in (-10.0, -10.0, *[-45.0] * 60):
+        ear.push(0.9, level_db)
+    assert ear.faint_ms == 0
+
+
 def test_voice_resumes_like_it_began_and_a_click_does_not_end_the_pause() -> None:
     ear = hearing()
     facts(ear, 0.9, 0.9, 0.1, 0.1)

@@ -1,5 +1,6 @@
 """Frames -> voiced or not -> speech and pauses. Pure: it counts samples and knows no other clock."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,13 @@ from deployments.contracts import SPEECH_RATE_HZ, Pcm
 
 FIRST_ROOM = 2 * SPEECH_RATE_HZ
 """Samples that a call has memory for at first."""
+
+FAINT_DB = 30.0
+"""A window that is so much fainter than the voice is silence, whatever the detector says: Silero believes in a voice
+for 50 to 100 ms after its last sound. Within words that happens about once a second, before a t or a k."""
+
+FADE_DB = 0.1
+"""So much the voice's level falls with each window, 3 dB a second: people turn away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,35 +79,41 @@ class Hearing:
         self._paused = False
         self.next_sample = next_sample
         self.last_voiced_sample = next_sample
+        self.last_loud_sample = next_sample
+        """Like `last_voiced_sample`, but nothing faint follows it."""
+        self._voice_db = -math.inf
         self.voiced_samples = 0
         """Voiced samples since the last VoiceStarted."""
         self.probability = 0.0
         """Of voice in the last window."""
 
-    def push(self, probability: float) -> Fact | None:
-        """One more window was heard; at most one fact follows from it."""
+    def push(self, probability: float, level_db: float = math.inf) -> Fact | None:
+        """One more window was heard, so loud (dB of full scale); at most one fact follows from it."""
         first = self.next_sample
         self.next_sample += self._window
         self.probability = probability
         continues = self._speaking and not self._paused
         if probability >= (self.release if continues else self.onset):
-            return self._voiced(first)
+            self._voice_db = max(self._voice_db - FADE_DB, level_db)
+            return self._voiced(first, is_loud=level_db >= self._voice_db - FAINT_DB)
         self._run = 0
         if continues and self.next_sample - self.last_voiced_sample >= self._pause_samples:
             self._paused = True
             return VoicePaused(self.last_voiced_sample)
         return None
 
-    def _voiced(self, first: int) -> Fact | None:
+    def _voiced(self, first: int, *, is_loud: bool) -> Fact | None:
         self._run += 1
         self.voiced_samples += self._window
         if self._speaking and not self._paused:
             self.last_voiced_sample = self.next_sample
+            if is_loud:
+                self.last_loud_sample = self.next_sample
             return None
         if self._run < self.onset_windows:
             return None
         started = first - (self._run - 1) * self._window
-        self.last_voiced_sample = self.next_sample
+        self.last_voiced_sample = self.last_loud_sample = self.next_sample
         if self._speaking:
             self._paused = False
             return VoiceResumed(started)
@@ -126,6 +140,11 @@ class Hearing:
     def silence_ms(self) -> int:
         """Since the last voiced sample."""
         return milliseconds(self.next_sample - self.last_voiced_sample)
+
+    @property
+    def faint_ms(self) -> int:
+        """Since the voice was last loud: this grows sooner than `silence_ms`, and within words as well."""
+        return milliseconds(self.next_sample - self.last_loud_sample)
 
     @property
     def voiced_ms(self) -> int:
