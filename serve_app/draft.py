@@ -20,9 +20,11 @@ from serve_app.begun import Begun, Part, SpokenPhrase
 from serve_app.call_options import CallOptions
 from serve_app.continuation import going_on
 from serve_app.conversation.items import Modality
+from serve_app.conversation.phrases import Phrase, SpokenPhrases
 from serve_app.conversation.timeline import Moment
 from serve_app.flow import Brake, Flow
 from serve_app.models import Models
+from serve_app.opening import Opening
 from serve_app.supply import Supply
 
 T = TypeVar("T")
@@ -72,13 +74,20 @@ class Draft:
     """
 
     def __init__(
-        self, models: Models, options: CallOptions, stamp: Callable[[Moment], None], flow: Flow | None = None
+        self,
+        models: Models,
+        options: CallOptions,
+        stamp: Callable[[Moment], None],
+        flow: Flow | None = None,
+        opening: Opening | None = None,
     ) -> None:
         self.parts: asyncio.Queue[Part] = asyncio.Queue(options.phrases_ahead)
         self._to_voice: asyncio.Queue[SpokenPhrase | None] = asyncio.Queue(options.phrases_ahead + 1)
         self._first_sound = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
         self._supply = Supply(self._clock)
+        self._opening = opening or Opening()
+        self._may_be_short = False  # the first phrase sounds, and ends with no more than its words
         self._unvoiced = 0  # phrases that the TTS has, or will get
         self._models = models
         self._options = options
@@ -106,7 +115,7 @@ class Draft:
     async def _write(self, brief: Brief) -> None:
         """Raises ModelFailed when the stream ends without having finished."""
         self._stamp("llm_started")
-        begun, alone = Begun(), self._yields(brief)
+        begun, alone = Begun(phrases=SpokenPhrases(self._opening.words)), self._yields(brief)
         if not alone:
             await self.judge(brief)
         whole = await self._write_unpaused(brief, begun, until_first=alone)
@@ -229,6 +238,7 @@ class Draft:
                 async for chunk in chunks:
                     if ("tts", brief.session_id) in self._asked:
                         self._supply.took(self._clock() - asked_s)
+                        self._note_opening(part.phrase)
                     self._has_begun("tts", brief)
                     self._stamp("tts_first_audio")
                     new = replace(chunk, pcm=chunk.pcm[again:])
@@ -241,3 +251,9 @@ class Draft:
                         self._brake.arm()
             finally:
                 await chunks.aclose()
+
+    def _note_opening(self, phrase: Phrase) -> None:
+        """This one's first sound has come. A first phrase that is a clause or a sentence is as long as it is."""
+        if self._may_be_short and not phrase.first:
+            self._opening.second_phrase_came(self._supply.left_s)
+        self._may_be_short = phrase.first and phrase.spoken[-1:].isalnum()

@@ -167,7 +167,7 @@ class Reply:
             await self._perform(draft, (), fill=False)
 
     def _new_draft(self, models: Models, options: CallOptions, stamp: Callable[[Moment], None]) -> Draft:
-        self._draft = Draft(models, options, stamp, self._stage.outbox.flow)
+        self._draft = Draft(models, options, stamp, self._stage.outbox.flow, self._stage.common.opening)
         if self._released.is_set():
             self._draft.want()
         return self._draft

@@ -6,6 +6,7 @@ from serve_app.back_off import BackOff
 from serve_app.call_options import CallOptions
 from serve_app.conversation.history import History
 from serve_app.models import Models
+from serve_app.opening import Opening
 from serve_app.outbox import Outbox
 from serve_app.sessions import KeptSession
 from serve_app.stock import Stock
@@ -21,6 +22,7 @@ class Common:
         self.telemetry = telemetry or Telemetry()
         self.tally = Tally(self.telemetry)
         self.back_off = BackOff()
+        self.opening = Opening()
 
 
 @dataclass(frozen=True, slots=True)

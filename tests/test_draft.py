@@ -13,9 +13,11 @@ from deployments.urgency import Priority
 from serve_app.begun import Part, SpokenPhrase
 from serve_app.call_options import CallOptions, Deadlines
 from serve_app.conversation.items import Modality
+from serve_app.conversation.phrases import FIRST_WORDS
 from serve_app.draft import Brief, Draft, timely
 from serve_app.flow import Flow
 from serve_app.models import Models
+from serve_app.opening import Opening
 from tests.call_kit import PATIENCE_S, Recording, synthetic_asr, synthetic_llm, synthetic_tts, synthetic_turn
 
 
@@ -33,12 +35,13 @@ class Making:
         *,
         flow: Flow | None = None,
         promoted: list[tuple[str, str]] | None = None,
+        opening: Opening | None = None,
     ) -> None:
         self.models = Recording(llm or synthetic_llm(), synthetic_tts())
         self.moments: list[str] = []
         tell = (promoted if promoted is not None else []).append
         models = Models(synthetic_asr(), self.models, self.models, synthetic_turn(), lambda *what: tell(what))
-        self.draft = Draft(models, options or CallOptions(), self.moments.append, flow)
+        self.draft = Draft(models, options or CallOptions(), self.moments.append, flow, opening)
         self.parts: list[Part] = []
 
     async def take(self) -> None:
@@ -89,6 +92,21 @@ async def test_the_llm_rests_while_the_first_phrase_is_made_into_sound() -> None
     assert twice[-1].reason == once[-1].reason
     assert twice[-1].usage.generated_tokens == once[-1].usage.generated_tokens
     assert alone.moments.index("tts_first_audio") < alone.moments.index("llm_finished")
+
+
+async def test_an_answer_begins_with_more_words_where_the_last_one_fell_silent_after_its_first() -> None:
+    opening = Opening()
+    begins, ends = map(TextDelta, ("one ", "two ", "three ", "four ")), TextDelta("five six. ")
+    slow = Scripted(*begins, 2.0, ends, Finished("stop", Usage()))
+    late = Making(slow, CallOptions(first_phrase_alone=False), opening=opening)
+    late.draft.want()
+    await late.all(brief("count"))
+    assert opening.words == FIRST_WORDS + 1
+    unheard = Making(slow, CallOptions(first_phrase_alone=False), opening=opening)
+    first, *_ = await unheard.all(brief("count"))
+    assert isinstance(first, SpokenPhrase)
+    assert first.phrase.text == "one two three four "
+    assert opening.words == FIRST_WORDS + 1, "nobody waited for this one"
 
 
 async def test_an_answer_that_may_call_tools_is_written_in_one_go() -> None:
