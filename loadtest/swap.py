@@ -34,7 +34,7 @@ from loadtest.wire import CallFailed
 QUESTION = "Tell me a long story about a dog, a cat and a boat."
 BETWEEN_S = 1.0
 """Between two swaps."""
-SWAP_S = 60.0
+SWAP_S, USUAL_SWAP_S = 60.0, 1.0
 PAUSE_S = 2.0
 
 
@@ -88,12 +88,12 @@ async def swaps(url: str, key: str, model: str, number: int, heard: Heard) -> No
 
 
 async def rounds(url: str, key: str, model: str, calls: int, number: int, pause_s: float) -> tuple[Heard, Heard]:
-    """The same callers with nothing done, for about as long, and with swaps."""
+    """With swaps, and before that the same callers with nothing done, for about as long: a server that has just started
+    does not know yet how fast it is."""
     swapped, quiet = Heard(), Heard()
-    began_s = time.monotonic()
+    lasts_s = number * (BETWEEN_S + USUAL_SWAP_S)
+    await spoken_to(url, calls, pause_s, asyncio.create_task(asyncio.sleep(lasts_s)), quiet)
     await spoken_to(url, calls, pause_s, asyncio.create_task(swaps(url, key, model, number, swapped)), swapped)
-    lasted_s = time.monotonic() - began_s
-    await spoken_to(url, calls, pause_s, asyncio.create_task(asyncio.sleep(lasted_s)), quiet)
     return swapped, quiet
 
 
