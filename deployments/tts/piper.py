@@ -113,7 +113,7 @@ class PiperTts:
         return to_pcm(trimmed(samples, config.sample_rate, self._options.lead_ms, pause_ms))
 
     def _warm_up(self) -> None:
-        for piece in self._pieces("Good morning. How are you today?"):
+        for piece in self._pieces("Good morning."):  # short: other voices may be speaking
             self._make(piece, None, 1.0)
 
 
