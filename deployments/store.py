@@ -67,7 +67,7 @@ class Store:
             for origin, pieces in by_origin(missing).items():
                 self._bring(origin, pieces, folder, progress)
             for name, file in missing.items():
-                if len(file.source) > 1:
+                if not file.is_whole:
                     folder.join(name, file)
             progress.finished()
 

@@ -25,6 +25,11 @@ class FileSpec(Options):
     size_bytes: int = Field(gt=0, description="Its size; another one is refused.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Its SHA-256 in hexadecimal; another one is refused.")
 
+    @property
+    def is_whole(self) -> bool:
+        """Does it come in one piece?"""
+        return len(self.source) == 1
+
     @field_validator("source", mode="before")
     @classmethod
     def _parts(cls, given: Any) -> Any:

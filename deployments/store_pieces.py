@@ -21,7 +21,7 @@ class Piece:
 
     @property
     def is_whole(self) -> bool:
-        return len(self.file.source) == 1
+        return self.file.is_whole
 
     @property
     def source(self) -> Source:

@@ -1,22 +1,13 @@
 """A call's ear: the caller's audio goes in, facts about speech come out, and what was heard is remembered."""
 
-import math
 from collections.abc import AsyncIterator
-
-import numpy as np
-from numpy.typing import NDArray
 
 from deployments.contracts import SPEECH_RATE_HZ, Pcm
 from serve_app.call_options import ListeningOptions
 from serve_app.conversation.items import ServerVad, TurnDetection
-from serve_app.conversation.listening import AudioMemory, Fact, Hearing, Windows, samples
+from serve_app.conversation.listening import AudioMemory, Fact, Hearing, Windows, level_dbfs, samples
 from serve_app.conversation.timeline import now_s
 from serve_app.conversation.vad_batch import BatchedVoiceActivity
-
-Floats = NDArray[np.float32]
-
-SILENT = 1e-10
-"""-100 dB: fainter than any int16 but zero."""
 
 IDLE_MEMORY_S = 10
 """Kept while nobody speaks: more than any prefix padding, little enough for many silent calls."""
@@ -78,7 +69,7 @@ class Ear:
             self.memory.push(piece)
             for window in () if self._deaf else self._windows.push(piece):
                 probability = await self._vad.probability(window, self._state)
-                yield self.hearing.push(probability, _level_db(window))
+                yield self.hearing.push(probability, level_dbfs(window))
 
     def forget_idle_audio(self) -> None:
         """Nobody speaks: keep only the last seconds."""
@@ -87,8 +78,3 @@ class Ear:
     def time_s(self, sample: int) -> float:
         """When this sample of the caller's arrived, taking the last chunk to have come in real time."""
         return self._arrived_s - (self._arrived_sample - sample) / SPEECH_RATE_HZ
-
-
-def _level_db(window: Floats) -> float:
-    """float32[n] in [-1, 1) -> its mean square in dB of full scale."""
-    return 10 * math.log10(float(np.dot(window, window)) / len(window) + SILENT)

@@ -6,15 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from deployments.audio import resample
-from deployments.contracts import SPEECH_RATE_HZ, Pcm
+from deployments.audio import resample, to_float
+from deployments.contracts import SPEECH_RATE_HZ
 from deployments.urgency import Priority, urgent
 from serve_app.caller_turn import CallerTurn
 from serve_app.conversation.barge_in import Intrusion, Verdict, judge_for
 from serve_app.conversation.echo import DELAY_MS, HEARD_MS, likeness
-from serve_app.conversation.listening import milliseconds, samples
+from serve_app.conversation.listening import level_dbfs, milliseconds, samples
 
 if TYPE_CHECKING:
     from serve_app.call import Call
@@ -32,12 +30,6 @@ def echo_likeness(call: "Call", first: int, end: int) -> float:
     end_s = ear.time_s(end)
     sound = played.between(end_s - (len(heard) / SPEECH_RATE_HZ + DELAY_MS / 1000), end_s)
     return likeness(heard, resample(sound, played.rate_hz, SPEECH_RATE_HZ)) if sound.any() else 0.0
-
-
-def level_dbfs(pcm: Pcm) -> float:
-    """Of int16[n]; -90 for silence."""
-    power = float(np.mean((pcm / 32768.0) ** 2)) if len(pcm) else 0.0
-    return 10 * float(np.log10(max(power, 1e-9)))
 
 
 class Hold:
@@ -77,7 +69,9 @@ class Hold:
             voiced_ms=hearing.voiced_ms,
             silence_ms=hearing.silence_ms,
             held_ms=milliseconds(hearing.next_sample - self._began),
-            level_dbfs=level_dbfs(self._call.ear.memory.between(self.first_sample, hearing.last_voiced_sample)),
+            level_dbfs=level_dbfs(
+                to_float(self._call.ear.memory.between(self.first_sample, hearing.last_voiced_sample))
+            ),
             echo_likeness=self._likeness() if self._by_words else 0.0,
             words=self._words,
             unread_ms=milliseconds(hearing.voiced_samples - self._read_samples),
@@ -155,7 +149,7 @@ class Doorman:
         if sound.echo:  # it comes back for as long as the agent speaks; somebody may speak over it
             known = echo_likeness(self._call, now - samples(HEARD_MS), now) >= options.echo_doubt
         else:
-            level = level_dbfs(self._call.ear.memory.between(first_sample, now))
+            level = level_dbfs(to_float(self._call.ear.memory.between(first_sample, now)))
             goes_on = first_sample - sound.last_sample < samples(SAME_SOUND_MS)
             known = goes_on and level < sound.level_dbfs + options.louder_db
             if known and sound.until_sample is not None and now > sound.until_sample:

@@ -17,6 +17,7 @@ from serve_app.draft import Brief, Draft
 from serve_app.filler import Filler
 from serve_app.models import Models
 from serve_app.mouth import Mouth
+from serve_app.opening import Opening
 from serve_app.stage import Stage
 from serve_app.told_answer import ToldAnswer
 from serve_app.written import Written
@@ -140,7 +141,8 @@ class Reply:
         elif prompt is None:
             await self._say_nothing()
         else:
-            draft = self._new_draft(self._stage.models, self._stage.options, self._stamp)
+            stage = self._stage
+            draft = self._new_draft(stage.models, stage.options, self._stamp, stage.common.opening)
             await self._hold_back(draft, prompt)
             await self._perform(draft, prompt, fill=True)
 
@@ -163,11 +165,14 @@ class Reply:
             if stage.held_back:
                 await self._released.wait()
             options = stage.options.model_copy(update={"first_phrase_alone": False})
-            draft = self._new_draft(replace(stage.models, llm=Written(script.text)), options, self._stamp_voice)
+            models = replace(stage.models, llm=Written(script.text))
+            draft = self._new_draft(models, options, self._stamp_voice, Opening())  # nothing to learn from
             await self._perform(draft, (), fill=False)
 
-    def _new_draft(self, models: Models, options: CallOptions, stamp: Callable[[Moment], None]) -> Draft:
-        self._draft = Draft(models, options, stamp, self._stage.outbox.flow, self._stage.common.opening)
+    def _new_draft(
+        self, models: Models, options: CallOptions, stamp: Callable[[Moment], None], opening: Opening
+    ) -> Draft:
+        self._draft = Draft(models, options, stamp, self._stage.outbox.flow, opening)
         if self._released.is_set():
             self._draft.want()
         return self._draft

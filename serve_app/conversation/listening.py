@@ -52,6 +52,12 @@ def milliseconds(count: int) -> int:
     return round(count * 1000 / SPEECH_RATE_HZ)
 
 
+def level_dbfs(sound: NDArray[np.float32]) -> float:
+    """float32[n] in [-1, 1) -> its mean square in dB of full scale; -90 for silence."""
+    power = float(np.dot(sound, sound)) / len(sound) if len(sound) else 0.0
+    return 10 * math.log10(max(power, 1e-9))
+
+
 class Hearing:
     """From the probability of voice in each window to facts about speech.
 
@@ -80,7 +86,7 @@ class Hearing:
         self.next_sample = next_sample
         self.last_voiced_sample = next_sample
         self.last_loud_sample = next_sample
-        """Like `last_voiced_sample`, but nothing faint follows it."""
+        """The end of the last voiced window that was not faint."""
         self._voice_db = -math.inf
         self.voiced_samples = 0
         """Voiced samples since the last VoiceStarted."""
