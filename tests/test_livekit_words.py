@@ -24,10 +24,16 @@ ANSWER = Answer(AnswerOptions(), "audio", None, None)
 class Told:
     """What somebody in the room read."""
 
-    texts: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
-    """Sender, text, attributes of each stream that was read to its end."""
+    streams: list[tuple[str, str | None, dict[str, str]]] = field(default_factory=list)
+    """Sender, text, attributes of each stream as they began; no text before one was read to its end. Streams are read
+    side by side, and a short one can end before one that began earlier."""
     pieces: list[str] = field(default_factory=list)
     data: list[tuple[str, Any]] = field(default_factory=list)
+
+    @property
+    def texts(self) -> list[tuple[str, str, dict[str, str]]]:
+        """Those that were read to their end."""
+        return [(by, text, about) for by, text, about in self.streams if text is not None]
 
     def finals(self) -> list[tuple[str, str, str]]:
         return [(by, about[SEGMENT], text) for by, text, about in self.texts if about[FINAL] == "true"]
@@ -40,17 +46,20 @@ async def telling(keys: Keys) -> AsyncIterator[tuple[Teller, Told, rtc.Room, rtc
     ticket, agent = keys.agent_ticket(room), rtc.Room()
     readings: set[asyncio.Task[None]] = set()
 
-    async def read(reader: rtc.TextStreamReader, sender: str) -> None:
+    async def read(reader: rtc.TextStreamReader, place: int) -> None:
         text = ""
         async for piece in reader:
             text += piece
             told.pieces.append(piece)
-        told.texts.append((sender, text, dict(reader.info.attributes or {})))
+        sender, _, attributes = told.streams[place]
+        told.streams[place] = (sender, text, attributes)
+
+    def opened(reader: rtc.TextStreamReader, sender: str) -> None:
+        told.streams.append((sender, None, dict(reader.info.attributes or {})))
+        readings.add(asyncio.create_task(read(reader, len(told.streams) - 1)))
 
     async with caller(keys, room) as reads:
-        reads.register_text_stream_handler(
-            TRANSCRIPTION, lambda reader, sender: readings.add(asyncio.create_task(read(reader, sender)))
-        )
+        reads.register_text_stream_handler(TRANSCRIPTION, opened)
         reads.on("data_received", lambda packet: told.data.append((packet.topic or "", json.loads(packet.data))))
         await agent.connect(ticket.url, ticket.token, rtc.RoomOptions(single_peer_connection=False))
         teller = Teller(agent.local_participant, "TR_agent")
