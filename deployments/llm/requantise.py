@@ -6,22 +6,18 @@ are therefore rewritten once, beside the original. Large ones are not: what they
 read for each token.
 """
 
-import logging
-import time
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from gguf import GGMLQuantizationType as Type
 from gguf import GGUFReader, GGUFValueType, GGUFWriter
 from gguf.quants import dequantize, quantize
 
-log = logging.getLogger("antiphon.llm")
+from deployments.derived import derived
 
 SLOW = frozenset({Type.Q4_1, Type.Q5_1})
 """Those without such a kernel, of the types that are made of blocks of 32 as Q8_0 is."""
 FAST = Type.Q8_0
-WAIT_S = 120.0
 _PLAIN = frozenset({Type.F32, Type.F16})
 
 
@@ -29,38 +25,15 @@ def fast_weights(path: Path) -> Path:
     """A file with the same model, Q8_0 in place of the slow types; `path` itself where it has none of them, or where
     nothing can be written beside it. Blocking, some seconds the first time. Raises what `gguf` raises for a file that
     it cannot read."""
-    copy = _name(path)
-    if copy.exists():
-        return copy
-    try:
-        with FileLock(copy.with_suffix(".lock"), timeout=WAIT_S):
-            return copy if copy.exists() else _rewrite(path, copy)
-    except (OSError, Timeout) as failed:
-        log.warning("%s is used as it is, which is slower: %s", path, failed)
-        return path
+    return derived(path, FAST.name.lower(), lambda part: _rewrite(path, part)) or path
 
 
-def _name(path: Path) -> Path:
-    """Another one for another original."""
-    original = path.stat()
-    return path.with_name(f"{path.stem}.{FAST.name.lower()}-{original.st_size}-{original.st_mtime_ns}.gguf")
-
-
-def _rewrite(path: Path, copy: Path) -> Path:
-    started_s = time.monotonic()
+def _rewrite(path: Path, part: Path) -> bool:
     reader = GGUFReader(path)
-    if not any(tensor.tensor_type in SLOW for tensor in reader.tensors):
-        return path
-    part = copy.with_suffix(".part")
-    try:
+    slow = any(tensor.tensor_type in SLOW for tensor in reader.tensors)
+    if slow:
         _write(reader, part)
-        for old in path.parent.glob(f"{path.stem}.{FAST.name.lower()}-*.gguf"):
-            old.unlink()
-        part.replace(copy)
-    finally:
-        part.unlink(missing_ok=True)
-    log.info("%s was rewritten for fast prompts in %.1f s", path.name, time.monotonic() - started_s)
-    return copy
+    return slow
 
 
 def _write(reader: GGUFReader, part: Path) -> None:

@@ -4,41 +4,41 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 from piper.config import PiperConfig
 from piper.voice import PiperVoice
 
 from deployments.audio import to_pcm
 from deployments.contracts import AudioChunk, Capabilities, ModelFiles, Pcm
 from deployments.errors import BadModel, ModelFailed
-from deployments.priority import gently
 from deployments.tts.options import TtsOptions
+from deployments.tts.trimming import LOUDNESS, Trimmer, level, limited
+from deployments.tts.vits import Network, network
 
 PAUSE_MS = {".": 250, "!": 250, "?": 250, ":": 180, ";": 180, ",": 120}  # what readers leave; Piper leaves 120-180
 NO_PAUSE_MS = 20  # a phrase that ends in the middle of a sentence is gone on with at once
-LONGEST_PIECE = 110  # phonemes made in one run: about 6 s, so that the first of a long sentence is there soon
-_PEAK = 0.8  # every piece is made as loud as this, as Piper does with 1.0; the rest is room for resampling
-_AUDIBLE = 0.01  # of the peak: 40 dB below it is silence
-_NICENESS = 10  # of a load: a tenth of the time where somebody else wants it, as for the LLM's threads
-_FADE_MS = 3  # against clicks where silence was cut
+LONGEST_PIECE = 110  # phonemes read in one run: about 6 s, so that the first of a long sentence is there soon
+SAMPLE = "Good morning."  # speakers are made as loud as they say this; short, since others may be speaking
 
 
 class PiperTts:
     """One voice model, with one or many speakers.
 
-    A stream is made piece by piece: sentences, and clauses of long ones. Cancelling it ends the run under way at
-    onnxruntime's next operator, within some 30 ms.
+    A stream is made piece by piece: sentences, and clauses of long ones, and these in windows where the network allows
+    it. Cancelling it ends the run under way at onnxruntime's next operator, within some 30 ms.
     """
 
-    def __init__(self, model_id: str, voice: PiperVoice, options: TtsOptions) -> None:
-        self._voice = voice
+    def __init__(self, model_id: str, config: PiperConfig, network: Network, options: TtsOptions) -> None:
+        self._voice = PiperVoice(session=None, config=config)  # reads; what it has read is given to the network
+        self._network = network
         self._options = options
-        self._speakers = _speakers(model_id, voice.config)
+        self._gains: dict[int | None, float] = {}
+        self._speakers = _speakers(model_id, config)
         self._workers = ThreadPoolExecutor(options.concurrency, "piper")  # the deployment lets as many streams in
 
     @classmethod
@@ -46,9 +46,9 @@ class PiperTts:
         """Read `model.onnx` and `model.onnx.json` and speak once. Raises BadModel where they are not a voice."""
         files = _needed(files, options)
         config = _reading(files, "model.onnx.json", _config)
-        session = _reading(files, "model.onnx", lambda path: _session(path, options.threads))
-        engine = cls(files.id, PiperVoice(session=session, config=config), options)
-        _reading(files, "model.onnx", lambda _: engine._warm_up())
+        voice = _reading(files, "model.onnx", lambda path: network(path, options.threads))
+        engine = cls(files.id, config, voice, options)
+        _reading(files, "model.onnx", lambda _: engine._gain(None))  # the first run is slow: not a caller's
         return engine
 
     @staticmethod
@@ -67,12 +67,13 @@ class PiperTts:
         """See `contracts.Tts`. Raises ModelFailed where the model breaks."""
         speaker = self._speakers[voice] if voice else None
         for phonemes in await self._read(text):
-            pcm = await self._made(phonemes, speaker, speed)
-            yield AudioChunk(pcm, self._voice.config.sample_rate)
+            async with aclosing(self._made(phonemes, speaker, speed)) as made:
+                async for pcm in made:
+                    yield AudioChunk(pcm, self._voice.config.sample_rate)
 
     async def unload(self) -> None:
         await asyncio.to_thread(self._workers.shutdown, cancel_futures=True)
-        del self._voice
+        del self._voice, self._network
 
     async def _read(self, text: str) -> list[list[str]]:
         try:
@@ -80,10 +81,13 @@ class PiperTts:
         except Exception as broken:
             raise ModelFailed(f"{self._options.model} could not read the text: {_first_line(broken)}") from broken
 
-    async def _made(self, phonemes: list[str], speaker: int | None, speed: float) -> Pcm:
+    async def _made(self, phonemes: list[str], speaker: int | None, speed: float) -> AsyncGenerator[Pcm, None]:
         run = onnxruntime.RunOptions()
+        made = self._make(phonemes, speaker, speed, run)
         try:
-            return await asyncio.wrap_future(self._workers.submit(self._make, phonemes, speaker, speed, run))
+            while (pcm := await asyncio.wrap_future(self._workers.submit(next, made, None))) is not None:
+                if len(pcm):
+                    yield pcm
         except Exception as broken:
             raise ModelFailed(f"{self._options.model} could not speak: {_first_line(broken)}") from broken
         finally:
@@ -95,26 +99,38 @@ class PiperTts:
         pieces = (piece for sentence in sentences for piece in in_pieces(sentence, LONGEST_PIECE))
         return [piece for piece in pieces if any(phoneme.isalnum() for phoneme in piece)]
 
-    def _make(self, phonemes: list[str], speaker: int | None, speed: float, run: Any = None) -> Pcm:
-        """One run of the network: phonemes -> int16[n] at the voice's rate."""
+    def _make(self, phonemes: list[str], speaker: int | None, speed: float, run: Any) -> Iterator[Pcm]:
+        """Phonemes -> int16[n] pieces at the voice's rate, each made when it is asked for."""
+        gain, ends_with = self._gain(speaker), "".join(phonemes).rstrip()[-1:]
+        pause_ms = PAUSE_MS.get(ends_with, NO_PAUSE_MS) / speed
+        trimmer = Trimmer(self._voice.config.sample_rate, self._options.lead_ms, pause_ms)
+        inputs = self._inputs(phonemes, speaker, speed, self._options.variation)
+        for samples, last in self._network.sound(inputs, run):
+            sound = trimmer.push(limited(samples * gain))
+            yield to_pcm(np.concatenate([sound, trimmer.end()]) if last else sound)
+
+    def _gain(self, speaker: int | None) -> float:
+        """What makes this speaker as loud as any other. Measured once, on words that are always said the same way."""
+        if speaker not in self._gains:
+            pieces = [self._inputs(phonemes, speaker, 1.0, variation=0) for phonemes in self._pieces(SAMPLE)]
+            sounds = [sound for inputs in pieces for sound, _ in self._network.sound(inputs)]
+            said = level(np.concatenate(sounds)) if sounds else 0.0
+            self._gains[speaker] = LOUDNESS / said if said else 1.0
+        return self._gains[speaker]
+
+    def _inputs(self, phonemes: list[str], speaker: int | None, speed: float, variation: float) -> dict[str, Any]:
+        """Of the network."""
         config = self._voice.config
         ids = np.array([self._voice.phonemes_to_ids(phonemes)], dtype=np.int64)
-        noise = np.array([config.noise_scale, config.noise_w_scale]) * self._options.variation
+        scales = [config.noise_scale * variation, config.length_scale / speed, config.noise_w_scale * variation]
         inputs = {
             "input": ids,
             "input_lengths": np.array([ids.shape[1]], dtype=np.int64),
-            "scales": np.array([noise[0], config.length_scale / speed, noise[1]], dtype=np.float32),
+            "scales": np.array(scales, dtype=np.float32),
         }
         if config.num_speakers > 1:
             inputs["sid"] = np.array([config.default_speaker_id if speaker is None else speaker], dtype=np.int64)
-        samples = self._voice.session.run(None, inputs, run)[0].squeeze()
-        ends_with = "".join(phonemes).rstrip()[-1:]
-        pause_ms = PAUSE_MS.get(ends_with, NO_PAUSE_MS) / speed
-        return to_pcm(trimmed(samples, config.sample_rate, self._options.lead_ms, pause_ms))
-
-    def _warm_up(self) -> None:
-        for piece in self._pieces("Good morning."):  # short: other voices may be speaking
-            self._make(piece, None, 1.0)
+        return inputs
 
 
 def in_pieces(phonemes: Sequence[str], longest: int) -> Iterator[list[str]]:
@@ -128,42 +144,6 @@ def in_pieces(phonemes: Sequence[str], longest: int) -> Iterator[list[str]]:
         yield rest[: cut or longest]
         rest = rest[cut or longest :]
     yield rest
-
-
-def trimmed(samples: NDArray[np.float32], rate_hz: int, lead_ms: float, pause_ms: float) -> NDArray[np.float32]:
-    """float32[n] -> float32[m] at one loudness, with `lead_ms` of silence before it and `pause_ms` after it."""
-    peak = float(np.abs(samples).max(initial=0.0))
-    loud = np.flatnonzero(np.abs(samples) > _AUDIBLE * peak)
-    if not len(loud):
-        return np.zeros(0, np.float32)
-    fade = int(_FADE_MS * rate_hz / 1000)
-    first, last = max(0, loud[0] - fade), min(len(samples), loud[-1] + 1 + fade)
-    speech = samples[first:last] * (_PEAK / peak)
-    ramp = np.linspace(0, 1, fade, dtype=np.float32)[: len(speech)]
-    speech[: len(ramp)] *= ramp
-    speech[-len(ramp) :] *= ramp[::-1]
-    lead, pause = (max(0, int((ms - _FADE_MS) * rate_hz / 1000)) for ms in (lead_ms, pause_ms))
-    return np.pad(speech, (lead, pause))
-
-
-def _session(path: Path, threads: int) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # Threads that spin while they wait would take a core from ASR and LLM between two runs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Planning which of 2,500 tensors may share memory takes four fifths of the time that loading takes, a core that
-    # voices which speak meanwhile need; without the plan neither memory nor speed are any different.
-    options.enable_mem_reuse = False
-    # Other voices may be speaking.
-    session = gently(
-        _NICENESS, lambda: onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    )
-    missing = {"input", "input_lengths", "scales"} - {each.name for each in session.get_inputs()}
-    if missing:
-        raise ValueError(f"it has no input {', '.join(sorted(missing))}")
-    return session
 
 
 def _config(path: Path) -> PiperConfig:
