@@ -51,6 +51,12 @@ class Begun:
             self.parts.append(item)
         return bool(phrases)
 
-    def hurry(self) -> None:
-        """What is written becomes a phrase, though it does not end well, if it is enough for one."""
-        self.parts.extend(map(SpokenPhrase, self.phrases.hurry()))
+    def take_all(self) -> list[Part]:
+        """What is on its way."""
+        parts = [*self.parts]
+        self.parts.clear()
+        return parts
+
+    def hurry(self, words: int) -> None:
+        """What is written becomes a phrase, though it does not end well, if it is so many words."""
+        self.parts.extend(map(SpokenPhrase, self.phrases.hurry(words)))

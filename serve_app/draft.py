@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import inf
 from typing import TypeVar
 
 from deployments.contracts import (
@@ -20,7 +21,7 @@ from serve_app.begun import Begun, Part, SpokenPhrase
 from serve_app.call_options import CallOptions
 from serve_app.continuation import going_on
 from serve_app.conversation.items import Modality
-from serve_app.conversation.phrases import Phrase, SpokenPhrases
+from serve_app.conversation.phrases import HURRIED_WORDS, LATE_WORDS, Phrase, SpokenPhrases
 from serve_app.conversation.timeline import Moment
 from serve_app.flow import Brake, Flow
 from serve_app.models import Models
@@ -89,6 +90,7 @@ class Draft:
         self._opening = opening or Opening()
         self._may_be_short = False  # the first phrase sounds, and ends with no more than its words
         self._unvoiced = 0  # phrases that the TTS has, or will get
+        self._begun: Begun | None = None
         self._models = models
         self._options = options
         self._stamp = stamp
@@ -116,6 +118,7 @@ class Draft:
         """Raises ModelFailed when the stream ends without having finished."""
         self._stamp("llm_started")
         begun, alone = Begun(phrases=SpokenPhrases(self._opening.words)), self._yields(brief)
+        self._begun = begun
         if not alone:
             await self.judge(brief)
         whole = await self._write_unpaused(brief, begun, until_first=alone)
@@ -155,7 +158,7 @@ class Draft:
         await self._deliver(begun)  # what was on its way when it was broken off
         limits = self._options.deadlines
         begun.told = begun.deltas
-        with self._asking("llm", brief, limits.first_token_s, first=not begun.deltas):
+        with self._asking("llm", brief, limits.first_token_s, first=not begun.deltas or self._supply.runs_out):
             items = timely(self._generate(brief, begun), "the LLM", limits.first_token_s, limits.next_token_s)
             try:
                 async for item in items:
@@ -164,8 +167,7 @@ class Draft:
                     if isinstance(item, Finished):
                         self._stamp("llm_finished")
                     phrases = begun.take(item, spoken=brief.output == "audio")
-                    if not self._unvoiced and self._supply.runs_out:
-                        begun.hurry()
+                    self._hurry(begun)
                     await self._deliver(begun)
                     if isinstance(item, Finished):
                         return True
@@ -175,6 +177,11 @@ class Draft:
             finally:
                 await items.aclose()
 
+    def _hurry(self, begun: Begun) -> None:
+        """The voice is about to fall silent, and has nothing to go on with: what is written will do."""
+        if not self._unvoiced and self._supply.runs_out:
+            begun.hurry(LATE_WORDS if self._supply.is_late else HURRIED_WORDS)
+
     async def _deliver(self, begun: Begun) -> None:
         """May be broken off wherever it waits, but for the end."""
         while begun.parts:
@@ -183,9 +190,12 @@ class Draft:
                 await self._to_voice.put(None)
             await self.parts.put(part)
             begun.parts.popleft()
-            if isinstance(part, SpokenPhrase):
-                self._unvoiced += 1
-                self._to_voice.put_nowait(part)  # there is room: what is not voiced yet is in `parts`, or taken last
+            self._delivered(part)
+
+    def _delivered(self, part: Part) -> None:
+        if isinstance(part, SpokenPhrase):
+            self._unvoiced += 1
+            self._to_voice.put_nowait(part)  # there is room: what is not voiced yet is in `parts`, or taken last
 
     @contextmanager
     def _asking(self, kind: Kind, brief: Brief, wait_s: float, *, first: bool) -> Iterator[None]:
@@ -214,7 +224,7 @@ class Draft:
 
     async def _voice(self, brief: Brief) -> None:
         spoke = False
-        while part := await self._to_voice.get():
+        while part := await self._next_phrase():
             if part.phrase.spoken:
                 await self._speak(part, brief)
                 spoke = True
@@ -224,6 +234,21 @@ class Draft:
         if spoke:
             self._stamp("tts_finished")
 
+    async def _next_phrase(self) -> SpokenPhrase | None:
+        """None after the last. When the voice is about to fall silent while the LLM thinks, it hurries once: then
+        each word that comes does so."""
+        lasts_s = self._supply.lasts_s
+        try:
+            async with asyncio.timeout(None if lasts_s == inf else lasts_s):
+                return await self._to_voice.get()
+        except TimeoutError:
+            if self._begun is not None and not self._begun.parts and not self.parts.full():
+                self._hurry(self._begun)
+                for part in self._begun.take_all():
+                    self.parts.put_nowait(part)
+                    self._delivered(part)
+        return await self._to_voice.get()
+
     async def _speak(self, part: SpokenPhrase, brief: Brief) -> None:
         self._stamp("tts_started")
         await self._brake.drive(lambda: self._speak_on(part, brief))
@@ -231,7 +256,8 @@ class Draft:
     async def _speak_on(self, part: SpokenPhrase, brief: Brief) -> None:
         """What of the phrase is not made yet: it is spoken again, without the samples that are there."""
         limits, again, asked_s = self._options.deadlines, part.made_samples, self._clock()
-        with self._asking("tts", brief, limits.first_audio_s, first=part.phrase.first):
+        pressing = part.phrase.first or self._supply.runs_out  # then the caller is about to wait in silence as well
+        with self._asking("tts", brief, limits.first_audio_s, first=pressing):
             sound = self._models.tts.speak(part.phrase.spoken, voice=brief.voice, speed=brief.speed)
             chunks = timely(sound, "the TTS", limits.first_audio_s, limits.next_audio_s)
             try:

@@ -5,9 +5,9 @@ from math import inf
 from serve_app.conversation.phrases import FIRST_WORDS
 
 MOST_WORDS = 7
-TIGHT_S, AMPLE_S = 0.1, 0.3
+TIGHT_S, AMPLE_S = 0.15, 0.3
 """Sound left when the second phrase comes: too little, and more than enough."""
-LESS = 0.25
+LESS = 0.1
 """It is taken back more slowly than it was given: a silence within an answer is worse than a later one."""
 
 

@@ -5,8 +5,7 @@ from math import inf
 
 WORTH = 4.0
 """A phrase is given to the TTS when there is sound left for so many times what the last one took to begin: where calls
-share a busy machine, what comes before it takes as long again. Of three who talk without a pause on two cores, with 2.5
-one answer in three has a gap, with 4 one in fifteen, and without any of this nearly all."""
+share a busy machine, what comes before it takes as long again."""
 LEAST_S = 0.2
 """Left, and less is late in any case: for the words' way to the TTS, and its sound's way back."""
 
@@ -48,6 +47,20 @@ class Supply:
         return inf if self._since_s is None else max(0.0, self._made_s - (self._clock() - self._since_s))
 
     @property
+    def lasts_s(self) -> float:
+        """Until it runs out; infinite while nothing is heard."""
+        return max(0.0, self.left_s - self._lead_s)
+
+    @property
+    def is_late(self) -> bool:
+        """Whatever is made now comes too late, or hardly in time."""
+        return self.left_s < LEAST_S
+
+    @property
     def runs_out(self) -> bool:
         """Too soon for a phrase that is begun later."""
-        return self.left_s < max(LEAST_S, WORTH * self._took_s)
+        return self.left_s < self._lead_s
+
+    @property
+    def _lead_s(self) -> float:
+        return max(LEAST_S, WORTH * self._took_s)

@@ -259,6 +259,17 @@ async def test_before_the_voice_falls_silent_it_is_given_what_is_written(wanted:
     assert (len(phrases) > 2) == wanted
 
 
+async def test_while_the_llm_thinks_the_voice_goes_on_with_what_is_written_and_that_is_urgent() -> None:
+    words = (TextDelta("Well, "), TextDelta("so it went on "), 2.0, TextDelta("and on."), Finished("stop", Usage()))
+    making = Making(Scripted(*words))
+    making.draft.want()
+    parts = await making.all(replace(brief("hello"), tools=(Tool("get_time", "", {}),)))
+    phrases = [part.phrase.text for part in parts if isinstance(part, SpokenPhrase)]
+    assert phrases == ["Well, ", "so it went on ", "and on."]
+    spoken = [urgency.priority for kind, urgency in making.models.urgencies if kind == "speak"]
+    assert spoken == [Priority.FIRST_PHRASE] * 3
+
+
 @pytest.mark.parametrize("tools", [(), (Tool("get_time", "", {}),)])
 async def test_an_answer_that_is_paused_again_and_again_is_the_same_in_the_end(tools: tuple[Tool, ...]) -> None:
     asked = replace(brief("count to 40"), tools=tools)

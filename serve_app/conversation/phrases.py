@@ -12,6 +12,7 @@ from serve_app.conversation.speakable import speakable
 
 FIRST_WORDS = 3  # about .8 s of speech: as long as the second phrase takes to be written and made
 HURRIED_WORDS = 3  # of fewer the next ones would have to hurry, too
+LATE_WORDS = 2  # better than silence
 LONGEST = 120  # characters: about 8 s of speech; the second phrase is half of it
 _CLAUSE = 40  # characters after which the end of a clause is good enough
 
@@ -43,14 +44,14 @@ class SpokenPhrases:
         self._text += delta
         return self._ready()
 
-    def hurry(self) -> list[Phrase]:
-        """The voice is about to fall silent: what is there, up to the last word that is surely whole, if it is worth
-        speaking. Never of the first phrase, before which it is silent anyway."""
+    def hurry(self, words: int = HURRIED_WORDS) -> list[Phrase]:
+        """The voice is about to fall silent: what is there, up to the last word that is surely whole, if it is so many.
+        Never of the first phrase, before which it is silent anyway."""
         if not self._count:
             return []
         whole = [found.span() for found in _WHOLE.finditer(self._text)]
         for breath in reversed(_breaths(self._text, self._line_start)):
-            if breath.words < HURRIED_WORDS:
+            if breath.words < words:
                 break
             if breath.kind != "bound" and not breath.after_number and not self._is_inside(breath.at, whole):
                 spoken = speakable(self._text[: breath.at], line_start=self._line_start)
