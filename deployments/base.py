@@ -15,7 +15,7 @@ from deployments.contracts import Capabilities, ModelFiles
 from deployments.errors import AntiphonError, BadModel, BadRequest, ModelFailed
 from deployments.logs import configure_logs
 from deployments.options import LogOptions, ModelOptions
-from deployments.queue import DeviceQueue
+from deployments.queue import DeviceQueue, Place
 from deployments.queue_metrics import metering
 from deployments.residency_book import State
 from deployments.residency_status import ModelStatus
@@ -69,13 +69,13 @@ class ModelDeployment(Generic[E]):
     @asynccontextmanager
     async def place(
         self, urgency: Urgency | None, lane: str | None = None, *, units: float = 1.0
-    ) -> AsyncIterator[None]:
+    ) -> AsyncIterator[Place]:
         """`DeviceQueue.place`, counted as work. `urgency` None: that of whoever asks in this process. `units`: see
         `deployments.backlog`."""
         with self.backlog.request(units):
-            async with self.queue.place(urgency or current_urgency(), lane):
+            async with self.queue.place(urgency or current_urgency(), lane) as place:
                 with self.work.request():
-                    yield
+                    yield place
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Asked by Serve several times a second: what `cluster.autoscaling` counts. On the loop, like the requests."""

@@ -11,7 +11,7 @@ from bisect import insort
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from deployments.errors import AtCapacity
@@ -97,7 +97,7 @@ class DeviceQueue:
         return QueueFigures(self._running, len(self._waiting), requests, {name: waited_s[name] for name in requests})
 
     @asynccontextmanager
-    async def place(self, urgency: Urgency, lane: str | None = None) -> AsyncIterator[None]:
+    async def place(self, urgency: Urgency, lane: str | None = None) -> AsyncIterator["Place"]:
         """The device, from now until the block ends. Raises AtCapacity where that came too late, or too many wait."""
         if urgency.wait_s is not None and urgency.wait_s <= 0:
             raise self._expired(urgency.priority, 0.0)
@@ -105,11 +105,14 @@ class DeviceQueue:
             self._take(lane)
             self._note(urgency.priority, "started", 0.0)
         else:
-            await self._wait(urgency, lane)
+            me = await self._wait(urgency, lane)
+            self._note(me.priority, "started", self._since(me))
+        place = Place(self, urgency, lane)
         try:
-            yield
+            yield place
         finally:
-            self._free(lane)
+            if place.held:
+                self._free(lane)
 
     def promote(self, call: str) -> int:
         """What waits for this call is wanted now: somebody waits for it. How many requests that were."""
@@ -120,7 +123,8 @@ class DeviceQueue:
             self._waiting.sort(key=_rank)
         return len(found)
 
-    async def _wait(self, urgency: Urgency, lane: str | None) -> None:
+    async def _wait(self, urgency: Urgency, lane: str | None) -> _Waiting:
+        """Until it is given the device."""
         me = self._queue(urgency, lane)
         try:
             async with asyncio.timeout_at(me.expires_s):
@@ -135,9 +139,10 @@ class DeviceQueue:
         finally:
             if me in self._waiting:
                 self._waiting.remove(me)
-        self._note(me.priority, "started" if may_start else "refused", self._since(me))
         if not may_start:
+            self._note(me.priority, "refused", self._since(me))
             raise AtCapacity(f"{self._model} has too many requests waiting that are more urgent")
+        return me
 
     def _queue(self, urgency: Urgency, lane: str | None) -> _Waiting:
         loop = asyncio.get_running_loop()
@@ -184,6 +189,23 @@ class DeviceQueue:
             self.waited_s[priority] += waited_s
         if self._observer is not None:
             self._observer(priority, fate, waited_s)
+
+
+class Place:
+    """Of a request that has the device."""
+
+    def __init__(self, queue: DeviceQueue, urgency: Urgency, lane: str | None) -> None:
+        self.held = True
+        self._queue, self._urgency, self._lane = queue, urgency, lane
+
+    async def give_way(self) -> None:
+        """Let those that are more urgent go first, and go on after them: for requests that are made in steps, and have
+        a step to spare. Raises AtCapacity where too many wait by then, or it lasts too long."""
+        if any(waiting.priority < self._urgency.priority for waiting in self._queue._waiting):
+            self.held = False
+            self._queue._free(self._lane)
+            await self._queue._wait(replace(self._urgency, wait_s=None), self._lane)
+            self.held = True
 
 
 def _rank(waiting: _Waiting) -> tuple[float, int]:

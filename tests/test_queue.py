@@ -363,3 +363,53 @@ def test_at_random(steps: list[tuple[Any, ...]]) -> None:
         assert sum(checked.queue.fates.values()) == len(checked.tasks)
 
     run(all_steps())
+
+
+# --- requests that are made in steps
+
+
+@pytest.mark.parametrize(("other", "goes_first"), [(FIRST, True), (LATER, False), (SPECULATION, False)])
+@in_virtual_time
+async def test_only_who_is_more_urgent_is_given_way_to(other: Priority, goes_first: bool) -> None:
+    at, order = device(), list[str]()
+
+    async def steps() -> None:
+        async with at.queue.place(Urgency(LATER)) as place:
+            for step in "12":
+                order.append(step)
+                await asyncio.sleep(1)
+                await place.give_way()
+
+    async def once() -> None:
+        async with at.queue.place(Urgency(other)):
+            order.append("other")
+            await asyncio.sleep(1)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(steps())
+        await asyncio.sleep(0.5)
+        group.create_task(once())
+    assert order == (["1", "other", "2"] if goes_first else ["1", "2", "other"])
+    assert at.queue.running == at.queue.waiting == 0
+    assert at.queue.count("started") == 2
+
+
+@in_virtual_time
+async def test_who_leaves_while_giving_way_has_no_place_to_free() -> None:
+    at = device()
+
+    async def steps() -> None:
+        async with at.queue.place(Urgency(LATER)) as place:
+            await asyncio.sleep(1)
+            await place.give_way()
+
+    stepping = asyncio.create_task(steps())
+    await settled()
+    await at.ask("urgent")
+    await asyncio.sleep(1.5)
+    assert at.started == ["urgent"]
+    stepping.cancel()
+    await settled()
+    assert at.queue.running == 1
+    await at.end("urgent")
+    assert at.queue.running == at.queue.waiting == 0

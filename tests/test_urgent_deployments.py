@@ -17,6 +17,7 @@ from deployments.errors import AtCapacity
 from deployments.llm.deployment import LlmDeployment
 from deployments.llm.options import LlmOptions
 from deployments.options import Timing
+from deployments.queue import Place
 from deployments.store import StoreOptions
 from deployments.tts.deployment import TtsDeployment
 from deployments.tts.options import TtsOptions
@@ -86,7 +87,7 @@ class Asking:
     to: Deployed
     answered: list[str]
 
-    def busy(self) -> AbstractAsyncContextManager[None]:
+    def busy(self) -> AbstractAsyncContextManager[Place]:
         """Somebody else has the device."""
         return self.to.deployment.place(Urgency(FIRST))
 

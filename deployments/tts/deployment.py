@@ -19,6 +19,8 @@ from deployments.urgency import Urgency
 __all__ = ["TtsDeployment", "TtsEngine", "check"]
 
 SLOWEST, FASTEST = 0.25, 4.0  # the range of OpenAI's speech call
+SPARE_S = 0.5
+"""Of a phrase so much of which is made, the rest can wait for the first of another."""
 _NAMED = 12  # voices that an error lists: a model may have hundreds
 
 
@@ -83,11 +85,15 @@ class TtsDeployment(ModelDeployment[TtsEngine]):
         `DeviceQueue.place`.
         """
         known = check(text, voice, speed, self.options, self._voices.names)
-        async with self._voices.use(known) as engine, self.place(urgency, units=text_units(text)):
+        async with self._voices.use(known) as engine, self.place(urgency, units=text_units(text)) as place:
             chunks = self.within_deadline(engine.speak(text, voice=known, speed=speed))
+            made_s = 0.0
             try:
                 async for chunk in chunks:
                     yield chunk
+                    made_s += len(chunk.pcm) / chunk.rate_hz
+                    if made_s > SPARE_S:
+                        await place.give_way()
             finally:
                 await chunks.aclose()
 

@@ -12,8 +12,9 @@ from deployments.tts.vits_halves import HOP, REACH, halves
 
 NICENESS = 19
 """Of a load: behind all others, the LLM's threads among them, whose next words other voices may be waiting for."""
-FIRST_FRAMES = 24
-"""Of the first window, .28 s: half of that is left to make the next one in, after the silence at the front is cut."""
+FIRST_FRAMES = 36
+"""Of the first window, .42 s. The silence at its front is cut, and the rest has to last until the next one is made: of
+24, voices that share two busy cores sometimes fall silent within their first word."""
 GROWTH = 3
 """Of the windows after it: the network is more than three times faster than speech, on busy cores as well."""
 LEAST_REST = 48
