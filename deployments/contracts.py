@@ -178,10 +178,11 @@ class Llm(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AudioChunk:
-    """Some more speech: int16[n] at the model's own rate."""
+    """Some more speech: int16[n] at the model's own rate. `last`: the model knows that nothing follows it."""
 
     pcm: Pcm
     rate_hz: int
+    last: bool = False
 
 
 class Tts(Protocol):

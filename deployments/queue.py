@@ -11,7 +11,7 @@ from bisect import insort
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from deployments.errors import AtCapacity
@@ -39,8 +39,8 @@ class QueueFigures:
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting:
-    """Somebody's place in the queue. `turn` gives True when they may start, False when they must leave."""
+class _Request:
+    """`turn`, while it waits, gives True when it may start, False when it must leave."""
 
     rank: tuple[float, int]
     """Seconds, and a number that keeps equals in order."""
@@ -51,6 +51,7 @@ class _Waiting:
     call: str
     lane: str | None
     turn: asyncio.Future[bool]
+    fate: Fate | None = None
 
 
 class DeviceQueue:
@@ -70,15 +71,14 @@ class DeviceQueue:
         self._max_waiting = max_waiting
         self._longest_s = longest_s
         self._observer = observer
-        self._running = 0
-        self._busy_lanes: set[str] = set()
-        self._waiting: list[_Waiting] = []  # by rank
+        self._running: set[_Request] = set()
+        self._waiting: list[_Request] = []  # by rank
         self._numbers = itertools.count()
 
     @property
     def running(self) -> int:
         """Requests that use the device now."""
-        return self._running
+        return len(self._running)
 
     @property
     def waiting(self) -> int:
@@ -94,119 +94,131 @@ class DeviceQueue:
         for (priority, fate), number in sorted(self.fates.items()):
             requests.setdefault(priority.name.lower(), {})[fate] = number
         waited_s = {priority.name.lower(): round(waited_s, 3) for priority, waited_s in self.waited_s.items()}
-        return QueueFigures(self._running, len(self._waiting), requests, {name: waited_s[name] for name in requests})
+        return QueueFigures(self.running, len(self._waiting), requests, {name: waited_s[name] for name in requests})
 
     @asynccontextmanager
     async def place(self, urgency: Urgency, lane: str | None = None) -> AsyncIterator["Place"]:
         """The device, from now until the block ends. Raises AtCapacity where that came too late, or too many wait."""
+        me = self._request(urgency, lane)
         if urgency.wait_s is not None and urgency.wait_s <= 0:
-            raise self._expired(urgency.priority, 0.0)
-        if self._running < self._places and lane not in self._busy_lanes:  # then nobody waits who could start
-            self._take(lane)
-            self._note(urgency.priority, "started", 0.0)
+            raise self._expired(me)
+        if self.running < self._places and not self._is_busy(lane):  # then nobody waits who could start
+            self._running.add(me)
+            self._note(me, "started", 0.0)
         else:
-            me = await self._wait(urgency, lane)
-            self._note(me.priority, "started", self._since(me))
-        place = Place(self, urgency, lane)
+            await self._wait(me)
+            self._note(me, "started", self._since(me))
         try:
-            yield place
+            yield Place(self, me)
         finally:
-            if place.held:
-                self._free(lane)
+            if me in self._running:
+                self._free(me)
 
     def promote(self, call: str) -> int:
-        """What waits for this call is wanted now: somebody waits for it. How many requests that were."""
+        """What this call has asked for is wanted now: somebody waits for it. How many of its requests were waiting."""
         found = [waiting for waiting in self._waiting if waiting.call == call]
-        for waiting in found:
-            waiting.priority, waiting.rank = Priority.FIRST_PHRASE, (waiting.arrived_s, waiting.number)
+        for request in (*found, *(running for running in self._running if running.call == call)):
+            request.priority, request.rank = Priority.FIRST_PHRASE, (request.arrived_s, request.number)
         if found:
             self._waiting.sort(key=_rank)
         return len(found)
 
-    async def _wait(self, urgency: Urgency, lane: str | None) -> _Waiting:
+    async def _give_way(self, me: _Request) -> None:
+        if not self._waiting or self._waiting[0].rank > me.rank:
+            return
+        loop = asyncio.get_running_loop()
+        me.turn, me.expires_s = loop.create_future(), loop.time() + self._longest_s
+        self._running.discard(me)
+        await self._wait(me)
+
+    async def _wait(self, me: _Request) -> None:
         """Until it is given the device."""
-        me = self._queue(urgency, lane)
         try:
+            self._queue(me)
             async with asyncio.timeout_at(me.expires_s):
                 may_start = await me.turn
         except BaseException as leaving:
-            if me.turn.done() and not me.turn.cancelled() and me.turn.result():
-                self._free(lane)  # it was given the device at the same moment
+            if me in self._running:
+                self._free(me)  # it was given the device at the same moment
             if isinstance(leaving, TimeoutError):
-                raise self._expired(me.priority, self._since(me)) from leaving
-            self._note(me.priority, "dropped", self._since(me))
+                raise self._expired(me) from leaving
+            self._note(me, "dropped", self._since(me))
             raise
         finally:
             if me in self._waiting:
                 self._waiting.remove(me)
         if not may_start:
-            self._note(me.priority, "refused", self._since(me))
+            self._note(me, "refused", self._since(me))
             raise AtCapacity(f"{self._model} has too many requests waiting that are more urgent")
-        return me
 
-    def _queue(self, urgency: Urgency, lane: str | None) -> _Waiting:
+    def _request(self, urgency: Urgency, lane: str | None) -> _Request:
         loop = asyncio.get_running_loop()
         now_s = loop.time()
         wait_s = self._longest_s if urgency.wait_s is None else min(urgency.wait_s, self._longest_s)
         number = next(self._numbers)
         rank = now_s + STEP_S * urgency.priority, number
-        me = _Waiting(rank, number, urgency.priority, now_s, now_s + wait_s, urgency.call, lane, loop.create_future())
+        return _Request(rank, number, urgency.priority, now_s, now_s + wait_s, urgency.call, lane, loop.create_future())
+
+    def _queue(self, me: _Request) -> None:
+        """Where too many wait, the last of those that have not begun leaves."""
         insort(self._waiting, me, key=_rank)
+        self._assign()
         if len(self._waiting) > self._max_waiting:
-            last = self._waiting.pop()
-            if not last.turn.done():
-                last.turn.set_result(False)
-        return me
+            last = next((request for request in reversed(self._waiting) if request.fate is None), None)
+            if last is not None:
+                self._waiting.remove(last)
+                if not last.turn.done():
+                    last.turn.set_result(False)
 
-    def _take(self, lane: str | None) -> None:
-        self._running += 1
-        if lane is not None:
-            self._busy_lanes.add(lane)
+    def _is_busy(self, lane: str | None) -> bool:
+        return lane is not None and any(request.lane == lane for request in self._running)
 
-    def _free(self, lane: str | None) -> None:
-        self._running -= 1
-        if lane is not None:
-            self._busy_lanes.discard(lane)
+    def _free(self, me: _Request) -> None:
+        self._running.discard(me)
+        self._assign()
+
+    def _assign(self) -> None:
+        """Let start who can."""
         now_s = asyncio.get_running_loop().time()
-        for waiting in [*self._waiting] if self._waiting else ():
-            if self._running >= self._places:
+        for waiting in [*self._waiting]:
+            if self.running >= self._places:
                 return
-            if not waiting.turn.done() and waiting.expires_s > now_s and waiting.lane not in self._busy_lanes:
+            if not waiting.turn.done() and waiting.expires_s > now_s and not self._is_busy(waiting.lane):
                 self._waiting.remove(waiting)
-                self._take(waiting.lane)
+                self._running.add(waiting)
                 waiting.turn.set_result(True)
 
-    def _since(self, waiting: _Waiting) -> float:
-        return asyncio.get_running_loop().time() - waiting.arrived_s
-
-    def _expired(self, priority: Priority, waited_s: float) -> AtCapacity:
-        self._note(priority, "expired", waited_s)
+    def _expired(self, me: _Request) -> AtCapacity:
+        waited_s = self._since(me)
+        self._note(me, "expired", waited_s)
         return AtCapacity(f"{self._model} is busy: a request waited for {waited_s:.1f} s, and is of no use any more")
 
-    def _note(self, priority: Priority, fate: Fate, waited_s: float) -> None:
-        self.fates[priority, fate] += 1
+    def _since(self, me: _Request) -> float:
+        return asyncio.get_running_loop().time() - me.arrived_s
+
+    def _note(self, me: _Request, fate: Fate, waited_s: float) -> None:
+        """The first one that it meets: who has begun and waits again has met theirs."""
+        if me.fate is not None:
+            return
+        me.fate = fate
+        self.fates[me.priority, fate] += 1
         if fate == "started":
-            self.waited_s[priority] += waited_s
+            self.waited_s[me.priority] += waited_s
         if self._observer is not None:
-            self._observer(priority, fate, waited_s)
+            self._observer(me.priority, fate, waited_s)
 
 
 class Place:
     """Of a request that has the device."""
 
-    def __init__(self, queue: DeviceQueue, urgency: Urgency, lane: str | None) -> None:
-        self.held = True
-        self._queue, self._urgency, self._lane = queue, urgency, lane
+    def __init__(self, queue: DeviceQueue, request: _Request) -> None:
+        self._queue, self._request = queue, request
 
     async def give_way(self) -> None:
-        """Let those that are more urgent go first, and go on after them: for requests that are made in steps, and have
-        a step to spare. Raises AtCapacity where too many wait by then, or it lasts too long."""
-        if any(waiting.priority < self._urgency.priority for waiting in self._queue._waiting):
-            self.held = False
-            self._queue._free(self._lane)
-            await self._queue._wait(replace(self._urgency, wait_s=None), self._lane)
-            self.held = True
+        """Let those that rank before it go first, and go on after them: for requests that are made in steps, and have
+        a step to spare. It keeps its rank. Raises AtCapacity where that takes longer than anybody may wait."""
+        await self._queue._give_way(self._request)
 
 
-def _rank(waiting: _Waiting) -> tuple[float, int]:
+def _rank(waiting: _Request) -> tuple[float, int]:
     return waiting.rank

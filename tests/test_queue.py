@@ -368,6 +368,36 @@ def test_at_random(steps: list[tuple[Any, ...]]) -> None:
 # --- requests that are made in steps
 
 
+@dataclass
+class Stepping(Device):
+    """Some requests give way whenever the test says so; each time that they go on they have started again."""
+
+    steps: dict[str, asyncio.Event] = field(default_factory=dict)
+
+    async def step_by_step(self, name: str, priority: Priority) -> None:
+        self.steps[name] = asyncio.Event()
+        await self.ask(name, priority)
+
+    async def step(self, name: str) -> None:
+        self.steps[name].set()
+        await settled()
+
+    async def _run(self, name: str, urgency: Urgency, lane: str | None) -> None:
+        async with self.queue.place(urgency, lane) as place:
+            self.started.append(name)
+            while name in self.steps:
+                ends, steps = (asyncio.create_task(each.wait()) for each in (self.ends[name], self.steps[name]))
+                await asyncio.wait({ends, steps}, return_when=asyncio.FIRST_COMPLETED)
+                ends.cancel()
+                steps.cancel()
+                if self.ends[name].is_set():
+                    return
+                self.steps[name].clear()
+                await place.give_way()
+                self.started.append(name)
+            await self.ends[name].wait()
+
+
 @pytest.mark.parametrize(("other", "goes_first"), [(FIRST, True), (LATER, False), (SPECULATION, False)])
 @in_virtual_time
 async def test_only_who_is_more_urgent_is_given_way_to(other: Priority, goes_first: bool) -> None:
@@ -412,4 +442,52 @@ async def test_who_leaves_while_giving_way_has_no_place_to_free() -> None:
     await settled()
     assert at.queue.running == 1
     await at.end("urgent")
+    assert at.queue.running == at.queue.waiting == 0
+
+
+@in_virtual_time
+async def test_who_gives_way_keeps_its_rank_and_is_counted_once() -> None:
+    at = Stepping(DeviceQueue("model", 1, 1, 60.0))
+    await at.step_by_step("early", LATER)
+    await at.ask("late", LATER)
+    await at.step("early")
+    assert at.started == ["early", "early"], "of equals the earlier one goes on"
+    await at.leave("late")
+    await at.ask("urgent")
+    await at.step("early")
+    assert at.started == ["early", "early", "urgent"]
+    await at.ask("another")  # too many wait now: who has begun does not leave
+    assert isinstance(at.error("another"), AtCapacity)
+    await at.end("urgent")
+    assert at.started == ["early", "early", "urgent", "early"]
+    await at.end("early")
+    assert at.queue.running == at.queue.waiting == 0
+    assert {fate: at.queue.count(fate) for fate in ("started", "dropped", "refused")} == {
+        "started": 2,
+        "dropped": 1,
+        "refused": 1,
+    }
+
+
+@in_virtual_time
+async def test_what_is_wanted_while_it_runs_gives_way_no_more() -> None:
+    at = Stepping(DeviceQueue("model", 1, 64, 60.0))
+    await at.step_by_step("early", SPECULATION)
+    at.queue.promote("early")
+    await at.ask("urgent")
+    await at.step("early")
+    assert at.started == ["early", "early"]
+    await at.end("early", "urgent")
+
+
+@in_virtual_time
+async def test_nobody_gives_way_to_who_cannot_start() -> None:
+    at = Stepping(DeviceQueue("model", 2, 64, 60.0))
+    await at.ask("other", lane="lane")
+    await at.step_by_step("early", LATER)
+    await at.ask("urgent", lane="lane")
+    await at.step("early")
+    assert at.started == ["other", "early", "early"]
+    assert at.queue.running == 2
+    await at.end("early", "other", "urgent")
     assert at.queue.running == at.queue.waiting == 0

@@ -92,7 +92,7 @@ class TtsDeployment(ModelDeployment[TtsEngine]):
                 async for chunk in chunks:
                     yield chunk
                     made_s += len(chunk.pcm) / chunk.rate_hz
-                    if made_s > SPARE_S:
+                    if made_s > SPARE_S and not chunk.last:
                         await place.give_way()
             finally:
                 await chunks.aclose()

@@ -25,6 +25,9 @@ NO_PAUSE_MS = 20  # a phrase that ends in the middle of a sentence is gone on wi
 LONGEST_PIECE = 110  # phonemes read in one run: about 6 s, so that the first of a long sentence is there soon
 SAMPLE = "Good morning."  # speakers are made as loud as they say this; short, since others may be speaking
 
+Made = tuple[Pcm, bool]
+"""Some sound, and whether it is a piece's last."""
+
 
 class PiperTts:
     """One voice model, with one or many speakers.
@@ -66,10 +69,11 @@ class PiperTts:
     ) -> AsyncGenerator[AudioChunk, None]:
         """See `contracts.Tts`. Raises ModelFailed where the model breaks."""
         speaker = self._speakers[voice] if voice else None
-        for phonemes in await self._read(text):
+        pieces = await self._read(text)
+        for number, phonemes in enumerate(pieces, 1):
             async with aclosing(self._made(phonemes, speaker, speed)) as made:
-                async for pcm in made:
-                    yield AudioChunk(pcm, self._voice.config.sample_rate)
+                async for pcm, last in made:
+                    yield AudioChunk(pcm, self._voice.config.sample_rate, last and number == len(pieces))
 
     async def unload(self) -> None:
         await asyncio.to_thread(self._close)
@@ -84,13 +88,13 @@ class PiperTts:
         except Exception as broken:
             raise ModelFailed(f"{self._options.model} could not read the text: {_first_line(broken)}") from broken
 
-    async def _made(self, phonemes: list[str], speaker: int | None, speed: float) -> AsyncGenerator[Pcm, None]:
+    async def _made(self, phonemes: list[str], speaker: int | None, speed: float) -> AsyncGenerator[Made, None]:
         run = onnxruntime.RunOptions()
         made = self._make(phonemes, speaker, speed, run)
         try:
-            while (pcm := await asyncio.wrap_future(self._workers.submit(next, made, None))) is not None:
-                if len(pcm):
-                    yield pcm
+            while (some := await asyncio.wrap_future(self._workers.submit(next, made, None))) is not None:
+                if len(some[0]):
+                    yield some
         except Exception as broken:
             raise ModelFailed(f"{self._options.model} could not speak: {_first_line(broken)}") from broken
         finally:
@@ -102,7 +106,7 @@ class PiperTts:
         pieces = (piece for sentence in sentences for piece in in_pieces(sentence, LONGEST_PIECE))
         return [piece for piece in pieces if any(phoneme.isalnum() for phoneme in piece)]
 
-    def _make(self, phonemes: list[str], speaker: int | None, speed: float, run: Any) -> Iterator[Pcm]:
+    def _make(self, phonemes: list[str], speaker: int | None, speed: float, run: Any) -> Iterator[Made]:
         """Phonemes -> int16[n] pieces at the voice's rate, each made when it is asked for."""
         gain, ends_with = self._gain(speaker), "".join(phonemes).rstrip()[-1:]
         pause_ms = PAUSE_MS.get(ends_with, NO_PAUSE_MS) / speed
@@ -110,7 +114,7 @@ class PiperTts:
         inputs = self._inputs(phonemes, speaker, speed, self._options.variation)
         for samples, last in self._network.sound(inputs, run):
             sound = trimmer.push(limited(samples * gain))
-            yield to_pcm(np.concatenate([sound, trimmer.end()]) if last else sound)
+            yield to_pcm(np.concatenate([sound, trimmer.end()]) if last else sound), last
 
     def _gain(self, speaker: int | None) -> float:
         """What makes this speaker as loud as any other. Measured once, on words that are always said the same way."""

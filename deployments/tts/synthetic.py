@@ -46,7 +46,7 @@ class SyntheticTts:
             for first in range(0, len(pcm), _CHUNK):
                 if first:
                     await self._clock.items(_CHUNK / RATE_HZ)
-                yield AudioChunk(pcm[first : first + _CHUNK], RATE_HZ)
+                yield AudioChunk(pcm[first : first + _CHUNK], RATE_HZ, last=first + _CHUNK >= len(pcm))
 
     async def unload(self) -> None:
         """Nothing is held."""

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from deployments.contracts import SPEECH_RATE_HZ, AudioChunk, LlmItem, Message, Pcm, Tool, Transcript
 from deployments.urgency import current_urgency
@@ -71,7 +72,7 @@ class RemoteTts(SturdyRemote):
                 if again >= len(chunk.pcm):
                     again -= len(chunk.pcm)
                     continue
-                new = AudioChunk(chunk.pcm[again:], chunk.rate_hz) if again else chunk
+                new = replace(chunk, pcm=chunk.pcm[again:]) if again else chunk
                 again = 0
                 given += len(new.pcm)
                 yield new
