@@ -3,28 +3,41 @@
 from math import inf
 
 from serve_app.conversation.phrases import FIRST_WORDS
-from serve_app.opening import LESS, MOST_WORDS, Opening
+from serve_app.opening import LESS, MOST_WORDS, SHARED_WORDS, Opening, Words
 
 
 def test_it_grows_where_voices_fall_silent_and_no_further_than_is_good() -> None:
-    opening = Opening()
-    assert opening.words == FIRST_WORDS
-    opening.second_phrase_came(0.0)
-    opening.second_phrase_came(0.05)
-    assert opening.words == FIRST_WORDS + 2
+    words = Words(FIRST_WORDS)
+    assert int(words) == FIRST_WORDS
+    words.second_phrase_came(0.0)
+    words.second_phrase_came(0.05)
+    assert int(words) == FIRST_WORDS + 2
     for _ in range(20):
-        opening.second_phrase_came(0.0)
-    assert opening.words == MOST_WORDS
+        words.second_phrase_came(0.0)
+    assert int(words) == MOST_WORDS
 
 
 def test_it_shrinks_slowly_where_there_is_time_and_stays_where_there_is_just_enough() -> None:
-    opening = Opening()
-    opening.second_phrase_came(0.0)
-    opening.second_phrase_came(0.2)
-    opening.second_phrase_came(inf)
-    assert opening.words == FIRST_WORDS + 1
+    words = Words(FIRST_WORDS)
+    words.second_phrase_came(0.0)
+    words.second_phrase_came(0.2)
+    words.second_phrase_came(inf)
+    assert int(words) == FIRST_WORDS + 1
     for _ in range(round(1 / LESS)):
-        opening.second_phrase_came(1.0)
-    assert opening.words == FIRST_WORDS
-    opening.second_phrase_came(1.0)
-    assert opening.words == FIRST_WORDS
+        words.second_phrase_came(1.0)
+    assert int(words) == FIRST_WORDS
+    words.second_phrase_came(1.0)
+    assert int(words) == FIRST_WORDS
+
+
+def test_an_answer_beside_others_begins_with_more_and_each_learns_for_itself() -> None:
+    opening = Opening()
+    with opening.writing() as alone:
+        assert int(alone) == FIRST_WORDS
+        with opening.writing() as beside:
+            assert int(beside) == SHARED_WORDS > FIRST_WORDS
+            beside.second_phrase_came(0.0)
+        with opening.writing() as another:
+            assert int(another) == SHARED_WORDS + 1
+    with opening.writing() as alone:
+        assert int(alone) == FIRST_WORDS
