@@ -110,6 +110,17 @@ def test_how_many_words_the_first_phrase_has_can_be_chosen() -> None:
     assert SpokenPhrases(first_words=5).push("one two three four five six")[0].text == "one two three four five "
 
 
+def test_where_more_words_are_needed_a_very_short_clause_or_sentence_does_not_do() -> None:
+    assert SpokenPhrases(first_words=3).push("Yes. I do, of course, madam.")[0].text == "Yes. "
+    assert SpokenPhrases(first_words=5).push("Yes. I do, of course, madam.")[0].text == "Yes. I do, "
+    assert SpokenPhrases(first_words=7).push("Yes. I do, of course, madam.")[0].text == "Yes. I do, of course, "
+    assert [phrase.text for phrase in _all_of(SpokenPhrases(first_words=7), "Yes.")] == ["Yes."]
+
+
+def _all_of(phrases: SpokenPhrases, text: str) -> list[Phrase]:
+    return phrases.push(text) + phrases.flush()
+
+
 def test_later_phrases_are_sentences() -> None:
     text = "Well, yes. It is warm. Mr. Smith paid 3.5 dollars, i.e. not much. Really?"
     assert texts(text)[1:] == ["yes. ", "It is warm. ", "Mr. Smith paid 3.5 dollars, i.e. not much. ", "Really?"]

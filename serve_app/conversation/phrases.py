@@ -14,6 +14,7 @@ FIRST_WORDS = 3  # about .8 s of speech: as long as the second phrase takes to b
 HURRIED_WORDS = 3  # of fewer the next ones would have to hurry, too
 LATE_WORDS = 2  # better than silence
 LONGEST = 120  # characters: about 8 s of speech; the second phrase is half of it
+_END_WORTH = 2  # words: as long as the breath after a clause or a sentence; so the first may be one of a single word
 _CLAUSE = 40  # characters after which the end of a clause is good enough
 
 
@@ -101,10 +102,11 @@ class SpokenPhrases:
         return any(first < at and (at < end or end == len(self._text)) for first, end in whole)
 
     def _is_good(self, breath: "_Breath") -> bool:
-        if breath.kind == "sentence" or (breath.kind == "clause" and (not self._count or breath.at >= _CLAUSE)):
-            return True
-        enough = not self._count and breath.words >= self._first_words
-        return enough and breath.kind == "word" and not breath.after_number
+        if not self._count:
+            ends = breath.kind in ("sentence", "clause")
+            enough = breath.words >= self._first_words - (_END_WORTH if ends else 0)
+            return enough and (ends or (breath.kind == "word" and not breath.after_number))
+        return breath.kind == "sentence" or (breath.kind == "clause" and breath.at >= _CLAUSE)
 
 
 @dataclass(frozen=True, slots=True)
