@@ -110,16 +110,20 @@ class Call:
     async def run(self) -> None:
         """Raises whatever broke the call, if it was not the caller who left."""
         try:
-            async with asyncio.TaskGroup() as self._group:
-                self.spawn(self.stage.outbox.run())
-                self.prefill()
-                self.manners.begin()
-                try:
-                    await self._listen()
-                finally:
-                    self.step(Event.CALLER_LEFT)
+            with self.stage.common.opening.call():
+                await self._run()
         except* CallerGone as gone:
             log.info("the caller is gone: %s", innermost(gone))
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as self._group:
+            self.spawn(self.stage.outbox.run())
+            self.prefill()
+            self.manners.begin()
+            try:
+                await self._listen()
+            finally:
+                self.step(Event.CALLER_LEFT)
 
     async def _listen(self) -> None:
         try:

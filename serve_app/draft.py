@@ -21,11 +21,11 @@ from serve_app.begun import Begun, Part, SpokenPhrase
 from serve_app.call_options import CallOptions
 from serve_app.continuation import going_on
 from serve_app.conversation.items import Modality
-from serve_app.conversation.phrases import FIRST_WORDS, HURRIED_WORDS, LATE_WORDS, Phrase, SpokenPhrases
+from serve_app.conversation.phrases import HURRIED_WORDS, LATE_WORDS, Phrase, SpokenPhrases
 from serve_app.conversation.timeline import Moment
 from serve_app.flow import Brake, Flow
 from serve_app.models import Models
-from serve_app.opening import Opening, Words
+from serve_app.opening import Words
 from serve_app.supply import Supply
 
 T = TypeVar("T")
@@ -80,15 +80,14 @@ class Draft:
         options: CallOptions,
         stamp: Callable[[Moment], None],
         flow: Flow | None = None,
-        opening: Opening | None = None,
+        words: Words | None = None,
     ) -> None:
         self.parts: asyncio.Queue[Part] = asyncio.Queue(options.phrases_ahead)
         self._to_voice: asyncio.Queue[SpokenPhrase | None] = asyncio.Queue(options.phrases_ahead + 1)
         self._first_sound = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
         self._supply = Supply(self._clock)
-        self._opening = opening or Opening()
-        self._words = Words(FIRST_WORDS)
+        self._words = words or Words()
         self._may_be_short = False  # the first phrase sounds, and ends with no more than its words
         self._unvoiced = 0  # phrases that the TTS has, or will get
         self._begun: Begun | None = None
@@ -118,11 +117,8 @@ class Draft:
     async def _write(self, brief: Brief) -> None:
         """Raises ModelFailed when the stream ends without having finished."""
         self._stamp("llm_started")
-        with self._opening.writing() as self._words:
-            await self._write_from(Begun(phrases=SpokenPhrases(int(self._words))), brief)
-
-    async def _write_from(self, begun: Begun, brief: Brief) -> None:
-        self._begun, alone = begun, self._yields(brief)
+        begun, alone = Begun(phrases=SpokenPhrases(int(self._words))), self._yields(brief)
+        self._begun = begun
         if not alone:
             await self.judge(brief)
         whole = await self._write_unpaused(brief, begun, until_first=alone)

@@ -17,7 +17,7 @@ from serve_app.draft import Brief, Draft
 from serve_app.filler import Filler
 from serve_app.models import Models
 from serve_app.mouth import Mouth
-from serve_app.opening import Opening
+from serve_app.opening import Words
 from serve_app.stage import Stage
 from serve_app.told_answer import ToldAnswer
 from serve_app.written import Written
@@ -142,7 +142,7 @@ class Reply:
             await self._say_nothing()
         else:
             stage = self._stage
-            draft = self._new_draft(stage.models, stage.options, self._stamp, stage.common.opening)
+            draft = self._new_draft(stage.models, stage.options, self._stamp, stage.common.opening.words)
             await self._hold_back(draft, prompt)
             await self._perform(draft, prompt, fill=True)
 
@@ -166,13 +166,11 @@ class Reply:
                 await self._released.wait()
             options = stage.options.model_copy(update={"first_phrase_alone": False})
             models = replace(stage.models, llm=Written(script.text))
-            draft = self._new_draft(models, options, self._stamp_voice, Opening())  # nothing to learn from
+            draft = self._new_draft(models, options, self._stamp_voice, Words())  # nothing to learn from
             await self._perform(draft, (), fill=False)
 
-    def _new_draft(
-        self, models: Models, options: CallOptions, stamp: Callable[[Moment], None], opening: Opening
-    ) -> Draft:
-        self._draft = Draft(models, options, stamp, self._stage.outbox.flow, opening)
+    def _new_draft(self, models: Models, options: CallOptions, stamp: Callable[[Moment], None], words: Words) -> Draft:
+        self._draft = Draft(models, options, stamp, self._stage.outbox.flow, words)
         if self._released.is_set():
             self._draft.want()
         return self._draft

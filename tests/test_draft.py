@@ -17,7 +17,7 @@ from serve_app.conversation.phrases import FIRST_WORDS
 from serve_app.draft import Brief, Draft, timely
 from serve_app.flow import Flow
 from serve_app.models import Models
-from serve_app.opening import Opening
+from serve_app.opening import Words
 from tests.call_kit import PATIENCE_S, Recording, synthetic_asr, synthetic_llm, synthetic_tts, synthetic_turn
 
 
@@ -35,13 +35,13 @@ class Making:
         *,
         flow: Flow | None = None,
         promoted: list[tuple[str, str]] | None = None,
-        opening: Opening | None = None,
+        words: Words | None = None,
     ) -> None:
         self.models = Recording(llm or synthetic_llm(), synthetic_tts())
         self.moments: list[str] = []
         tell = (promoted if promoted is not None else []).append
         models = Models(synthetic_asr(), self.models, self.models, synthetic_turn(), lambda *what: tell(what))
-        self.draft = Draft(models, options or CallOptions(), self.moments.append, flow, opening)
+        self.draft = Draft(models, options or CallOptions(), self.moments.append, flow, words)
         self.parts: list[Part] = []
 
     async def take(self) -> None:
@@ -94,25 +94,19 @@ async def test_the_llm_rests_while_the_first_phrase_is_made_into_sound() -> None
     assert alone.moments.index("tts_first_audio") < alone.moments.index("llm_finished")
 
 
-def words_of(opening: Opening) -> int:
-    """That the next answer begins with, written alone."""
-    with opening.writing() as words:
-        return int(words)
-
-
 async def test_an_answer_begins_with_more_words_where_the_last_one_fell_silent_after_its_first() -> None:
-    opening = Opening()
+    words = Words()
     begins, ends = map(TextDelta, ("one ", "two ", "three ", "four ")), TextDelta("five six. ")
     slow = Scripted(*begins, 2.0, ends, Finished("stop", Usage()))
-    late = Making(slow, CallOptions(first_phrase_alone=False), opening=opening)
+    late = Making(slow, CallOptions(first_phrase_alone=False), words=words)
     late.draft.want()
     await late.all(brief("count"))
-    assert words_of(opening) == FIRST_WORDS + 1
-    unheard = Making(slow, CallOptions(first_phrase_alone=False), opening=opening)
+    assert int(words) == FIRST_WORDS + 1
+    unheard = Making(slow, CallOptions(first_phrase_alone=False), words=words)
     first, *_ = await unheard.all(brief("count"))
     assert isinstance(first, SpokenPhrase)
     assert first.phrase.text == "one two three four "
-    assert words_of(opening) == FIRST_WORDS + 1, "nobody waited for this one"
+    assert int(words) == FIRST_WORDS + 1, "nobody waited for this one"
 
 
 async def test_an_answer_that_may_call_tools_is_written_in_one_go() -> None:

@@ -30,14 +30,14 @@ def test_it_shrinks_slowly_where_there_is_time_and_stays_where_there_is_just_eno
     assert int(words) == FIRST_WORDS
 
 
-def test_an_answer_beside_others_begins_with_more_and_each_learns_for_itself() -> None:
+def test_calls_beside_each_other_begin_with_more_and_learn_apart_from_one_that_is_alone() -> None:
     opening = Opening()
-    with opening.writing() as alone:
-        assert int(alone) == FIRST_WORDS
-        with opening.writing() as beside:
-            assert int(beside) == SHARED_WORDS > FIRST_WORDS
-            beside.second_phrase_came(0.0)
-        with opening.writing() as another:
-            assert int(another) == SHARED_WORDS + 1
-    with opening.writing() as alone:
-        assert int(alone) == FIRST_WORDS
+    with opening.call():
+        assert int(opening.words) == FIRST_WORDS
+        with opening.call():
+            assert int(opening.words) == SHARED_WORDS > FIRST_WORDS
+            opening.words.second_phrase_came(0.2)
+            assert int(opening.words) == MOST_WORDS
+        assert int(opening.words) == FIRST_WORDS
+        opening.words.second_phrase_came(0.2)
+        assert int(opening.words) == FIRST_WORDS, "for one alone that was enough"
