@@ -2,69 +2,31 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from math import inf
-from typing import TypeVar
 
-from deployments.contracts import (
-    Finished,
-    LlmItem,
-    Message,
-    Tool,
-)
+from deployments.contracts import Finished, LlmItem
 from deployments.errors import AntiphonError, ModelFailed
 from deployments.store import Kind
 from deployments.urgency import Priority, urgent
 from serve_app.begun import Begun, Part, SpokenPhrase
+from serve_app.brief import Brief
 from serve_app.call_options import CallOptions
 from serve_app.continuation import going_on
-from serve_app.conversation.items import Modality
-from serve_app.conversation.phrases import HURRIED_WORDS, LATE_WORDS, Phrase, SpokenPhrases
+from serve_app.conversation.phrases import FIRST_WORDS, HURRIED_WORDS, LATE_WORDS, Phrase
 from serve_app.conversation.timeline import Moment
 from serve_app.flow import Brake, Flow
 from serve_app.models import Models
 from serve_app.opening import Words
 from serve_app.supply import Supply
-
-T = TypeVar("T")
+from serve_app.timely import timely
 
 log = logging.getLogger("antiphon.call")
 
-
-@dataclass(frozen=True, slots=True)
-class Brief:
-    """What is to be written, and how it shall sound. `on_sentence_end` is told how likely the caller's last
-    sentence is over; None: nobody asks."""
-
-    messages: Sequence[Message]
-    session_id: str
-    output: Modality
-    voice: str | None
-    speed: float
-    max_tokens: int
-    tools: tuple[Tool, ...]
-    tool_choice: str
-    on_sentence_end: Callable[[float | None], None] | None = None
-
-
-async def timely(stream: AsyncGenerator[T, None], what: str, first_s: float, next_s: float) -> AsyncGenerator[T, None]:
-    """The items of `stream`; raises ModelFailed when one is late. The stream is closed in any case."""
-    limit_s = first_s
-    try:
-        while True:
-            try:
-                async with asyncio.timeout(limit_s):
-                    item = await anext(stream)
-            except StopAsyncIteration:
-                return
-            except TimeoutError as late:
-                raise ModelFailed(f"{what} stalled for {limit_s:g} s") from late
-            yield item
-            limit_s = next_s
-    finally:
-        await stream.aclose()
+HELD_S = 0.5
+"""For so long sound is held at most until more is written: an LLM may pause anywhere."""
 
 
 class Draft:
@@ -88,7 +50,9 @@ class Draft:
         self._clock = asyncio.get_running_loop().time
         self._supply = Supply(self._clock)
         self._words = words or Words()
-        self._may_be_short = False  # the first phrase sounds, and ends with no more than its words
+        self._to_begin_with = int(self._words)
+        self._goes_on = asyncio.Event()  # enough is written to be heard
+        self._first_sounds = False  # a short one, and nothing of the second phrase yet
         self._unvoiced = 0  # phrases that the TTS has, or will get
         self._begun: Begun | None = None
         self._models = models
@@ -103,9 +67,19 @@ class Draft:
     def want(self) -> None:
         """Somebody waits for it now."""
         self._wanted = True
-        self._supply.want()
+        if self._goes_on.is_set():
+            self._supply.want()
         for kind, call in self._asked:
             self._models.promote(kind, call)
+
+    async def goes_on(self) -> None:
+        """To be awaited before its first sound is let go: so much is written that the voice will hardly fall silent."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HELD_S):
+                await self._goes_on.wait()
+        self._supply.want()
+        if self._to_begin_with > FIRST_WORDS:
+            self._speak_what_is_written()
 
     async def run(self, brief: Brief) -> None:
         """Write until the LLM has finished and everything has its sound."""
@@ -117,8 +91,8 @@ class Draft:
     async def _write(self, brief: Brief) -> None:
         """Raises ModelFailed when the stream ends without having finished."""
         self._stamp("llm_started")
-        begun, alone = Begun(phrases=SpokenPhrases(int(self._words))), self._yields(brief)
-        self._begun = begun
+        self._begun = begun = Begun()
+        alone = self._yields(brief)
         if not alone:
             await self.judge(brief)
         whole = await self._write_unpaused(brief, begun, until_first=alone)
@@ -151,7 +125,8 @@ class Draft:
 
     def _yields(self, brief: Brief) -> bool:
         """Stop writing while the first phrase is made into sound? Calls of tools must be read in one go."""
-        return self._options.first_phrase_alone and brief.output == "audio" and not brief.tools
+        enough = self._to_begin_with <= FIRST_WORDS
+        return enough and self._options.first_phrase_alone and brief.output == "audio" and not brief.tools
 
     async def _write_on(self, brief: Brief, begun: Begun, *, until_first: bool) -> bool:
         """Go on with the answer. False: only its first phrase is written, and there may be more."""
@@ -167,6 +142,7 @@ class Draft:
                     if isinstance(item, Finished):
                         self._stamp("llm_finished")
                     phrases = begun.take(item, spoken=brief.output == "audio")
+                    self._note_written(begun)
                     self._hurry(begun)
                     await self._deliver(begun)
                     if isinstance(item, Finished):
@@ -176,6 +152,12 @@ class Draft:
                 raise ModelFailed("the LLM's answer broke off")
             finally:
                 await items.aclose()
+
+    def _note_written(self, begun: Begun) -> None:
+        if begun.ending or begun.phrases.words_in_hand >= self._to_begin_with - FIRST_WORDS:
+            self._goes_on.set()
+            if self._wanted:
+                self._supply.want()
 
     def _hurry(self, begun: Begun) -> None:
         """The voice is about to fall silent, and has nothing to go on with: what is written will do."""
@@ -242,12 +224,18 @@ class Draft:
             async with asyncio.timeout(None if lasts_s == inf else lasts_s):
                 return await self._to_voice.get()
         except TimeoutError:
-            if self._begun is not None and not self._begun.parts and not self.parts.full():
-                self._hurry(self._begun)
-                for part in self._begun.take_all():
-                    self.parts.put_nowait(part)
-                    self._delivered(part)
+            if not self._unvoiced:
+                self._speak_what_is_written()
         return await self._to_voice.get()
+
+    def _speak_what_is_written(self) -> None:
+        """As far as it is enough, and nothing is on its way."""
+        begun = self._begun
+        if begun is not None and not begun.parts and not self.parts.full():
+            begun.hurry(LATE_WORDS if self._supply.is_late else HURRIED_WORDS)
+            for part in begun.take_all():
+                self.parts.put_nowait(part)
+                self._delivered(part)
 
     async def _speak(self, part: SpokenPhrase, brief: Brief) -> None:
         self._stamp("tts_started")
@@ -279,7 +267,7 @@ class Draft:
                 await chunks.aclose()
 
     def _note_opening(self, phrase: Phrase) -> None:
-        """This one's first sound has come. A first phrase that is a clause or a sentence is as long as it is."""
-        if self._may_be_short and not phrase.first:
+        """This one's first sound has come."""
+        if self._first_sounds and not phrase.first:
             self._words.second_phrase_came(self._supply.left_s)
-        self._may_be_short = phrase.first and phrase.spoken[-1:].isalnum()
+        self._first_sounds = phrase.first and len(phrase.spoken.split()) <= FIRST_WORDS

@@ -1,4 +1,4 @@
-"""How many words an answer begins with: few, so that it is heard soon, but enough to last until more is made."""
+"""How much of an answer is written before it is heard: little, so that it is heard soon, but enough to go on with."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,10 +6,10 @@ from math import inf
 
 from serve_app.conversation.phrases import FIRST_WORDS
 
-SHARED_WORDS = 6
+MOST_WORDS = 7
+SHARED_WORDS = 7
 """To begin with, where there are other calls: models on a machine's cores need twice as long for each word when two are
 answered, and an answer waits while the question of the next is read."""
-MOST_WORDS = 7
 TIGHT_S, AMPLE_S = 0.15, 0.3
 """Sound left when the second phrase comes: too little, and more than enough."""
 SHARED_TIGHT_S, SHARED_AMPLE_S = 0.25, 0.5
@@ -19,7 +19,7 @@ LESS = 0.1
 
 
 class Words:
-    """How many, as far as is known."""
+    """How many there must be, those of the first phrase among them, as far as is known."""
 
     def __init__(self, words: int = FIRST_WORDS, tight_s: float = TIGHT_S, ample_s: float = AMPLE_S) -> None:
         self._words = float(words)
@@ -40,8 +40,8 @@ class Opening:
     """Of all calls of one process, whose answers are made by the same models on the same machines.
 
     A call that is alone and calls beside each other are two matters. Where models are quick it comes to be
-    `FIRST_WORDS` for both. It grows by a word each time that a voice fell silent after its first phrase, or nearly, as
-    voices do where calls share cores.
+    `FIRST_WORDS` for both: the first phrase is heard as soon as it sounds. It grows by a word each time that a voice
+    fell silent after its first phrase, or nearly, as voices do where calls share cores.
     """
 
     def __init__(self) -> None:

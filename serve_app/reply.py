@@ -9,11 +9,12 @@ from cluster.telemetry import Measure
 from deployments.contracts import AudioChunk, Finished, Message, TextDelta, ToolCall, Usage
 from deployments.errors import AntiphonError, ModelFailed
 from serve_app.begun import Part, SpokenPhrase
+from serve_app.brief import Brief
 from serve_app.call_options import CallOptions
 from serve_app.conversation.items import Answer, CallSettings, Ending, Script
 from serve_app.conversation.phrases import Phrase
 from serve_app.conversation.timeline import Moment, Timeline
-from serve_app.draft import Brief, Draft
+from serve_app.draft import Draft
 from serve_app.filler import Filler
 from serve_app.models import Models
 from serve_app.mouth import Mouth
@@ -182,7 +183,7 @@ class Reply:
             self._told.begin()
             filling = group.create_task(self._filler.run(self.timeline)) if fill else None
             while not isinstance(part := await draft.parts.get(), Finished):
-                await self._give(part)
+                await self._give(part, draft)
             if filling is not None and not self._filler.begun:
                 filling.cancel()
             elif filling is not None:
@@ -227,9 +228,9 @@ class Reply:
             on_sentence_end=self._judging(),
         )
 
-    async def _give(self, part: Part) -> None:
+    async def _give(self, part: Part, draft: Draft) -> None:
         if isinstance(part, SpokenPhrase):
-            await self._speak(part)
+            await self._speak(part, draft)
             return
         self._first_given.set()
         if isinstance(part, TextDelta):
@@ -237,9 +238,11 @@ class Reply:
         elif isinstance(part, ToolCall):
             self._told.call_tool(part)
 
-    async def _speak(self, part: SpokenPhrase) -> None:
+    async def _speak(self, part: SpokenPhrase, draft: Draft | None = None) -> None:
         chunk = await part.chunks.get()  # its words are told with its sound
         self._first_given.set()
+        if draft is not None and part.phrase.first:
+            await draft.goes_on()
         await self._mouth.speak(self._told.say(part.phrase.text, "audio"), part, chunk)
 
     def _heard_first(self) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from math import inf
 
-WORTH = 4.0
+WORTH = 5.0
 """A phrase is given to the TTS when there is sound left for so many times what the last one took to begin: where calls
 share a busy machine, what comes before it takes as long again."""
 LEAST_S = 0.2

@@ -11,10 +11,11 @@ from deployments.errors import ModelFailed
 from deployments.options import Timing
 from deployments.urgency import Priority
 from serve_app.begun import Part, SpokenPhrase
+from serve_app.brief import Brief
 from serve_app.call_options import CallOptions, Deadlines
 from serve_app.conversation.items import Modality
 from serve_app.conversation.phrases import FIRST_WORDS
-from serve_app.draft import Brief, Draft, timely
+from serve_app.draft import HELD_S, Draft
 from serve_app.flow import Flow
 from serve_app.models import Models
 from serve_app.opening import Words
@@ -94,7 +95,7 @@ async def test_the_llm_rests_while_the_first_phrase_is_made_into_sound() -> None
     assert alone.moments.index("tts_first_audio") < alone.moments.index("llm_finished")
 
 
-async def test_an_answer_begins_with_more_words_where_the_last_one_fell_silent_after_its_first() -> None:
+async def test_more_is_written_before_an_answer_is_heard_where_the_last_one_fell_silent_after_its_first() -> None:
     words = Words()
     begins, ends = map(TextDelta, ("one ", "two ", "three ", "four ")), TextDelta("five six. ")
     slow = Scripted(*begins, 2.0, ends, Finished("stop", Usage()))
@@ -103,10 +104,56 @@ async def test_an_answer_begins_with_more_words_where_the_last_one_fell_silent_a
     await late.all(brief("count"))
     assert int(words) == FIRST_WORDS + 1
     unheard = Making(slow, CallOptions(first_phrase_alone=False), words=words)
-    first, *_ = await unheard.all(brief("count"))
-    assert isinstance(first, SpokenPhrase)
-    assert first.phrase.text == "one two three four "
+    await unheard.all(brief("count"))
     assert int(words) == FIRST_WORDS + 1, "nobody waited for this one"
+
+
+async def test_what_is_held_for_more_goes_on_with_it_at_once() -> None:
+    begins = map(TextDelta, ("one ", "two ", "three ", "four ", "five ", "six ", "se"))
+    making = Making(Scripted(*begins, 2.0, TextDelta("ven."), Finished("stop", Usage())), words=Words(FIRST_WORDS + 3))
+    making.draft.want()
+    async with asyncio.TaskGroup() as group:
+        writing = group.create_task(making.draft.run(brief("count")))
+        async with asyncio.timeout(1.0):
+            first = await making.draft.parts.get()
+            await making.draft.goes_on()
+            second = await making.draft.parts.get()
+        writing.cancel()
+    assert isinstance(first, SpokenPhrase)
+    assert isinstance(second, SpokenPhrase)
+    assert (first.phrase.text, second.phrase.text) == ("one two three ", "four five six ")
+
+
+async def held_s(words: Words, *items: LlmItem | float) -> float:
+    """How long the first sound of an answer is held back."""
+    making = Making(Scripted(*items, Finished("stop", Usage())), words=words)
+    making.draft.want()
+    loop = asyncio.get_running_loop()
+
+    async def heard() -> float:
+        part = await making.draft.parts.get()
+        assert isinstance(part, SpokenPhrase)
+        assert part.phrase.text == "one two three "
+        await part.chunks.get()
+        began_s = loop.time()
+        await making.draft.goes_on()
+        held_s = loop.time() - began_s
+        while not isinstance(await making.draft.parts.get(), Finished):
+            pass
+        return held_s
+
+    held, _ = await asyncio.gather(heard(), making.draft.run(brief("count")))
+    return held
+
+
+async def test_the_first_sound_is_held_until_enough_is_written_to_go_on_with() -> None:
+    begins = tuple(map(TextDelta, ("one ", "two ", "three ", "four ")))
+    two_more = 0.3, TextDelta("five "), TextDelta("six")
+    assert await held_s(Words(FIRST_WORDS), *begins, *two_more) < 0.1
+    assert await held_s(Words(FIRST_WORDS + 1), *begins, *two_more) < 0.1
+    assert 0.1 < await held_s(Words(FIRST_WORDS + 3), *begins, *two_more) < 0.45
+    assert await held_s(Words(FIRST_WORDS + 3), *begins) < 0.1, "there is no more"
+    assert await held_s(Words(FIRST_WORDS + 3), *begins, 2.0, TextDelta("five ")) == pytest.approx(HELD_S, abs=0.1)
 
 
 async def test_an_answer_that_may_call_tools_is_written_in_one_go() -> None:
@@ -184,37 +231,6 @@ async def test_an_llm_that_stalls_or_breaks_off_has_failed(items: tuple[LlmItem 
 async def test_what_an_llm_does_after_its_end_is_of_no_interest() -> None:
     making = Making(Scripted(TextDelta("Done."), Finished("stop", Usage()), 3600.0))
     assert len(await making.all(brief("x"))) == 2
-
-
-async def test_a_late_stream_is_closed() -> None:
-    closed = []
-
-    async def endless() -> AsyncGenerator[int, None]:
-        try:
-            yield 1
-            await asyncio.sleep(3600)
-        finally:
-            closed.append(True)
-
-    with pytest.raises(ModelFailed, match=r"it stalled for 0\.05 s"):
-        assert [item async for item in timely(endless(), "it", 5, 0.05)] == [1]
-    assert closed
-
-
-async def test_a_stream_that_nobody_reads_to_its_end_is_closed() -> None:
-    closed = []
-
-    async def numbers() -> AsyncGenerator[int, None]:
-        try:
-            for number in range(10):
-                yield number
-        finally:
-            closed.append(True)
-
-    items = timely(numbers(), "it", 5, 5)
-    assert await anext(items) == 0
-    await items.aclose()
-    assert closed
 
 
 # --- pauses and urgency

@@ -36,8 +36,11 @@ def test_calls_beside_each_other_begin_with_more_and_learn_apart_from_one_that_i
         assert int(opening.words) == FIRST_WORDS
         with opening.call():
             assert int(opening.words) == SHARED_WORDS > FIRST_WORDS
+            for _ in range(round(1 / LESS)):
+                opening.words.second_phrase_came(1.0)
+            assert int(opening.words) == SHARED_WORDS - 1
             opening.words.second_phrase_came(0.2)
-            assert int(opening.words) == MOST_WORDS
+            assert int(opening.words) == SHARED_WORDS
         assert int(opening.words) == FIRST_WORDS
         opening.words.second_phrase_came(0.2)
         assert int(opening.words) == FIRST_WORDS, "for one alone that was enough"

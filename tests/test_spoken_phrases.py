@@ -1,6 +1,7 @@
 """An answer's text as phrases that are worth speaking."""
 
 import random
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -106,19 +107,14 @@ def test_the_first_phrase_comes_with_the_beginning_of_the_fourth_word() -> None:
     assert phrases.push(" is") == [Phrase("The weather today ", "The weather today", first=True)]
 
 
-def test_how_many_words_the_first_phrase_has_can_be_chosen() -> None:
-    assert SpokenPhrases(first_words=5).push("one two three four five six")[0].text == "one two three four five "
-
-
-def test_where_more_words_are_needed_a_very_short_clause_or_sentence_does_not_do() -> None:
-    assert SpokenPhrases(first_words=3).push("Yes. I do, of course, madam.")[0].text == "Yes. "
-    assert SpokenPhrases(first_words=5).push("Yes. I do, of course, madam.")[0].text == "Yes. I do, "
-    assert SpokenPhrases(first_words=7).push("Yes. I do, of course, madam.")[0].text == "Yes. I do, of course, "
-    assert [phrase.text for phrase in _all_of(SpokenPhrases(first_words=7), "Yes.")] == ["Yes."]
-
-
-def _all_of(phrases: SpokenPhrases, text: str) -> list[Phrase]:
-    return phrases.push(text) + phrases.flush()
+def test_what_is_written_after_the_first_phrase_is_known() -> None:
+    phrases = SpokenPhrases()
+    phrases.push("one two three")
+    assert phrases.words_in_hand < 0
+    phrases.push(" four fi")
+    assert phrases.words_in_hand == 2
+    phrases.push("ve. Six")
+    assert phrases.words_in_hand == inf
 
 
 def test_later_phrases_are_sentences() -> None:
@@ -194,9 +190,9 @@ def test_a_word_or_two_are_waited_for() -> None:
 
 
 def test_of_the_first_phrase_there_is_no_hurry() -> None:
-    phrases = SpokenPhrases(first_words=9)
-    phrases.push("the old man went home")
-    assert phrases.hurry() == []
+    phrases = SpokenPhrases()
+    assert phrases.push("the old man") == []
+    assert phrases.hurry(1) == []
 
 
 @given(st.lists(st.text("abc .,19`\n", min_size=1, max_size=12), min_size=1, max_size=12))

@@ -6,6 +6,7 @@ a link or code.
 
 import re
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from serve_app.conversation.speakable import speakable
@@ -14,7 +15,6 @@ FIRST_WORDS = 3  # about .8 s of speech: as long as the second phrase takes to b
 HURRIED_WORDS = 3  # of fewer the next ones would have to hurry, too
 LATE_WORDS = 2  # better than silence
 LONGEST = 120  # characters: about 8 s of speech; the second phrase is half of it
-_END_WORTH = 2  # words: as long as the breath after a clause or a sentence; so the first may be one of a single word
 _CLAUSE = 40  # characters after which the end of a clause is good enough
 
 
@@ -33,8 +33,7 @@ class Phrase:
 class SpokenPhrases:
     """Takes an answer's text as it comes and gives phrases as soon as they are worth speaking."""
 
-    def __init__(self, first_words: int = FIRST_WORDS, longest: int = LONGEST) -> None:
-        self._first_words = first_words
+    def __init__(self, longest: int = LONGEST) -> None:
         self._longest = longest
         self._text = ""
         self._count = 0
@@ -58,6 +57,12 @@ class SpokenPhrases:
                 spoken = speakable(self._text[: breath.at], line_start=self._line_start)
                 return [self._phrase(breath.at, spoken)] if spoken else []
         return []
+
+    @property
+    def words_in_hand(self) -> float:
+        """Written and not in the first phrase, the last of them perhaps not to its end; infinite once there is a second
+        phrase, and fewer than none before there is a first."""
+        return inf if self._count > 1 else len(self._text.split()) if self._count else -1
 
     def flush(self) -> list[Phrase]:
         """There will be no more text: the phrases that are left."""
@@ -102,11 +107,10 @@ class SpokenPhrases:
         return any(first < at and (at < end or end == len(self._text)) for first, end in whole)
 
     def _is_good(self, breath: "_Breath") -> bool:
-        if not self._count:
-            ends = breath.kind in ("sentence", "clause")
-            enough = breath.words >= self._first_words - (_END_WORTH if ends else 0)
-            return enough and (ends or (breath.kind == "word" and not breath.after_number))
-        return breath.kind == "sentence" or (breath.kind == "clause" and breath.at >= _CLAUSE)
+        if breath.kind == "sentence" or (breath.kind == "clause" and (not self._count or breath.at >= _CLAUSE)):
+            return True
+        enough = not self._count and breath.words >= FIRST_WORDS
+        return enough and breath.kind == "word" and not breath.after_number
 
 
 @dataclass(frozen=True, slots=True)
