@@ -316,7 +316,7 @@ class CallOptions(Options):
     first_phrase_alone: bool = Field(
         True,
         description="The LLM stops writing while the first phrase is made into sound: on few cores that is sooner "
-        "heard. The rest is written while it sounds.",
+        "heard. The rest is written while it sounds. Not where a voice would fall silent then, as beside other calls.",
     )
     allow_loopback: bool = Field(
         False,

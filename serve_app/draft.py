@@ -143,7 +143,8 @@ class Draft:
                         self._stamp("llm_finished")
                     phrases = begun.take(item, spoken=brief.output == "audio")
                     self._note_written(begun)
-                    self._hurry(begun)
+                    if self._runs_dry:
+                        self._hurry(begun)
                     await self._deliver(begun)
                     if isinstance(item, Finished):
                         return True
@@ -159,10 +160,14 @@ class Draft:
             if self._wanted:
                 self._supply.want()
 
+    @property
+    def _runs_dry(self) -> bool:
+        """The voice is about to fall silent, and has nothing to go on with."""
+        return not self._unvoiced and self._supply.runs_out
+
     def _hurry(self, begun: Begun) -> None:
-        """The voice is about to fall silent, and has nothing to go on with: what is written will do."""
-        if not self._unvoiced and self._supply.runs_out:
-            begun.hurry(LATE_WORDS if self._supply.is_late else HURRIED_WORDS)
+        """What is written will do."""
+        begun.hurry(LATE_WORDS if self._supply.is_late else HURRIED_WORDS)
 
     async def _deliver(self, begun: Begun) -> None:
         """May be broken off wherever it waits, but for the end."""
@@ -224,7 +229,7 @@ class Draft:
             async with asyncio.timeout(None if lasts_s == inf else lasts_s):
                 return await self._to_voice.get()
         except TimeoutError:
-            if not self._unvoiced:
+            if self._runs_dry:
                 self._speak_what_is_written()
         return await self._to_voice.get()
 
@@ -232,7 +237,7 @@ class Draft:
         """As far as it is enough, and nothing is on its way."""
         begun = self._begun
         if begun is not None and not begun.parts and not self.parts.full():
-            begun.hurry(LATE_WORDS if self._supply.is_late else HURRIED_WORDS)
+            self._hurry(begun)
             for part in begun.take_all():
                 self.parts.put_nowait(part)
                 self._delivered(part)
@@ -267,7 +272,7 @@ class Draft:
                 await chunks.aclose()
 
     def _note_opening(self, phrase: Phrase) -> None:
-        """This one's first sound has come."""
+        """This one's first sound has come. What comes after a longer first phrase says nothing."""
         if self._first_sounds and not phrase.first:
             self._words.second_phrase_came(self._supply.left_s)
         self._first_sounds = phrase.first and len(phrase.spoken.split()) <= FIRST_WORDS

@@ -15,7 +15,7 @@ from serve_app.brief import Brief
 from serve_app.call_options import CallOptions, Deadlines
 from serve_app.conversation.items import Modality
 from serve_app.conversation.phrases import FIRST_WORDS
-from serve_app.draft import HELD_S, Draft
+from serve_app.draft import Draft
 from serve_app.flow import Flow
 from serve_app.models import Models
 from serve_app.opening import Words
@@ -108,52 +108,46 @@ async def test_more_is_written_before_an_answer_is_heard_where_the_last_one_fell
     assert int(words) == FIRST_WORDS + 1, "nobody waited for this one"
 
 
-async def test_what_is_held_for_more_goes_on_with_it_at_once() -> None:
-    begins = map(TextDelta, ("one ", "two ", "three ", "four ", "five ", "six ", "se"))
-    making = Making(Scripted(*begins, 2.0, TextDelta("ven."), Finished("stop", Usage())), words=Words(FIRST_WORDS + 3))
+FOUR_WORDS = tuple(map(TextDelta, ("one ", "two ", "three ", "four ")))
+FOR_EVER_S = 3600.0
+
+
+async def goes_on(words: int, *items: LlmItem | float) -> Making:
+    """An answer that needs so many words to begin with, when its first sound is let go. Fails where it is not."""
+    making = Making(Scripted(*items, Finished("stop", Usage())), words=Words(words))
     making.draft.want()
     async with asyncio.TaskGroup() as group:
         writing = group.create_task(making.draft.run(brief("count")))
-        async with asyncio.timeout(1.0):
+        async with asyncio.timeout(PATIENCE_S):
             first = await making.draft.parts.get()
             await making.draft.goes_on()
-            second = await making.draft.parts.get()
         writing.cancel()
     assert isinstance(first, SpokenPhrase)
+    assert first.phrase.text == "one two three "
+    return making
+
+
+async def test_the_first_sound_is_held_for_words_to_go_on_with_which_are_spoken_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("serve_app.draft.HELD_S", FOR_EVER_S)
+    later = 0.3, TextDelta("five "), TextDelta("six "), TextDelta("se"), FOR_EVER_S
+    held = await goes_on(FIRST_WORDS + 3, *FOUR_WORDS, *later)
+    second = held.draft.parts.get_nowait()
     assert isinstance(second, SpokenPhrase)
-    assert (first.phrase.text, second.phrase.text) == ("one two three ", "four five six ")
+    assert second.phrase.text == "four five six "
 
 
-async def held_s(words: Words, *items: LlmItem | float) -> float:
-    """How long the first sound of an answer is held back."""
-    making = Making(Scripted(*items, Finished("stop", Usage())), words=words)
-    making.draft.want()
-    loop = asyncio.get_running_loop()
-
-    async def heard() -> float:
-        part = await making.draft.parts.get()
-        assert isinstance(part, SpokenPhrase)
-        assert part.phrase.text == "one two three "
-        await part.chunks.get()
-        began_s = loop.time()
-        await making.draft.goes_on()
-        held_s = loop.time() - began_s
-        while not isinstance(await making.draft.parts.get(), Finished):
-            pass
-        return held_s
-
-    held, _ = await asyncio.gather(heard(), making.draft.run(brief("count")))
-    return held
+@pytest.mark.parametrize("words", [FIRST_WORDS, FIRST_WORDS + 1])
+async def test_it_is_held_for_no_more_than_is_needed(words: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve_app.draft.HELD_S", FOR_EVER_S)
+    assert (await goes_on(words, *FOUR_WORDS, FOR_EVER_S)).draft.parts.empty()
 
 
-async def test_the_first_sound_is_held_until_enough_is_written_to_go_on_with() -> None:
-    begins = tuple(map(TextDelta, ("one ", "two ", "three ", "four ")))
-    two_more = 0.3, TextDelta("five "), TextDelta("six")
-    assert await held_s(Words(FIRST_WORDS), *begins, *two_more) < 0.1
-    assert await held_s(Words(FIRST_WORDS + 1), *begins, *two_more) < 0.1
-    assert 0.1 < await held_s(Words(FIRST_WORDS + 3), *begins, *two_more) < 0.45
-    assert await held_s(Words(FIRST_WORDS + 3), *begins) < 0.1, "there is no more"
-    assert await held_s(Words(FIRST_WORDS + 3), *begins, 2.0, TextDelta("five ")) == pytest.approx(HELD_S, abs=0.1)
+async def test_it_is_not_held_where_there_is_no_more_nor_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    await goes_on(FIRST_WORDS + 3, *FOUR_WORDS, FOR_EVER_S)
+    monkeypatch.setattr("serve_app.draft.HELD_S", FOR_EVER_S)
+    await goes_on(FIRST_WORDS + 3, *FOUR_WORDS)
 
 
 async def test_an_answer_that_may_call_tools_is_written_in_one_go() -> None:
