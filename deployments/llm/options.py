@@ -14,12 +14,19 @@ class LlmOptions(ModelOptions):
     max_tokens: int = Field(
         256, ge=1, le=8192, description="The longest answer, in tokens; requests for more are cut to it."
     )
+    frequency_penalty: float = Field(
+        0.3,
+        ge=0,
+        le=2,
+        description="Of llama.cpp: how much less likely a word becomes each time it is said. Without it small models "
+        "say the same sentence again and again; from .5 on they begin to avoid the spaces between words.",
+    )
     repeat_penalty: float = Field(
-        1.1,
+        1.0,
         ge=1,
         le=2,
-        description="Of llama.cpp: how much less likely words become that were said. 1 is off; small "
-        "models then say the same sentence again and again.",
+        description="Of llama.cpp: by what the likelihood of all words that were said is divided. 1 is off: at 1.1 "
+        "small models write words without spaces in long conversations.",
     )
     threads: int = Field(
         1,
