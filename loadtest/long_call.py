@@ -3,9 +3,11 @@
 python -m loadtest.long_call [--turns 200] [--transport socket|room] [--url URL | --config CONFIG] [--out reports/]
 
 Each answer is heard for `--hear-s` and then stopped, so that a turn takes a few seconds. Prints voice-to-voice of the
-first twenty and the last twenty turns, how long the prompts were and how often one was cut (over the socket, where each
-response says it; in a room nothing tells), and the memory of the server's processes where they run on this machine.
-Saves JSON and a picture, and ends with one line of JSON. No time makes it fail.
+first twenty and the last twenty turns, how long the prompts were and how often one was cut (over the socket, where
+each response says it; in a room nothing tells), and the memory of the server's processes where they run on this
+machine. Where it starts the server itself, the models alone are timed with the same questions before and after the
+call: a machine that grew slower meanwhile says nothing about the call. Saves JSON and a picture, and ends with one
+line of JSON. No time makes it fail.
 """
 
 import argparse
@@ -14,7 +16,7 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from loadtest.recording import RATE_HZ
 from loadtest.room_caller import RoomCaller
 from loadtest.speech import resolved_settings, said
 from loadtest.targets import started_target
+from loadtest.voice_to_voice import models_alone
 from loadtest.voiced import Pcm
 from loadtest.wav import read_speech
 from loadtest.wire import CallFailed, Event, NoAnswer
@@ -103,6 +106,29 @@ async def _turn(caller: RealtimeCaller | RoomCaller, number: int, sound: Pcm, he
     print(f"{number:>5} {answer.voice_to_voice_ms:7.0f} ms  {answer.heard} | {answer.text}", flush=True)
 
 
+def _measured(args: argparse.Namespace) -> Course:
+    """Raises CallFailed where there is no server or no voice."""
+    settings = resolved_settings(args.config)
+    files = [said(text, settings) for text in TEXTS]
+    sounds = [read_speech(file) for file in files]
+    if args.url:
+        return asyncio.run(held(Target(args.transport, args.url, args.api_key), sounds, args.turns, args.hear_s))
+    before_ms = _alone_ms(settings, files)
+    with started_target(args.config, args.transport, {}) as target:
+        course = asyncio.run(held(target, sounds, args.turns, args.hear_s))
+    try:
+        course.models_ms = (before_ms, _alone_ms(settings, files))
+    except CallFailed as unknown:  # what the call was like is known all the same
+        course.failures.append(f"the models alone, after the call: {unknown}")
+    return course
+
+
+def _alone_ms(settings: str, files: Sequence[Path]) -> float:
+    """The models' own time for these questions, half a minute of work. Raises CallFailed."""
+    print(f"the models alone, {len(files)} questions …", flush=True)
+    return float(models_alone(settings, files)[-1]["floor_ms"]["p50"])
+
+
 async def _look(url: str, course: Course, started_s: float) -> None:
     """Until it is cancelled. Nothing is seen of a server elsewhere, and of one whose door opens just now."""
     while True:
@@ -129,11 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 1 where no turn was answered, 2 where there is no server or no voice; a time never decides."""
     args = _parser().parse_args(argv)
     try:
-        settings = resolved_settings(args.config)
-        sounds = [read_speech(said(text, settings)) for text in TEXTS]
-        running = Target(args.transport, args.url, args.api_key) if args.url else None
-        with nullcontext(running) if running else started_target(args.config, args.transport, {}) as target:
-            course = asyncio.run(held(target, sounds, args.turns, args.hear_s))
+        course = _measured(args)
     except CallFailed as wrong:
         print(f"loadtest.long_call: {wrong}", file=sys.stderr)
         return 2

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from loadtest.picture import COLOURS, INK, plain
@@ -21,18 +22,26 @@ SHORTER = 0.8
 @dataclass(slots=True)
 class Course:
     """What a call was like. `turns`: (number, ms from voice to voice), without those that failed. `prompts`: (number,
-    tokens). `memory`: s since the beginning -> process -> MB."""
+    tokens). `memory`: s since the beginning -> process -> MB. `models_ms`: the floor before the call and after it."""
 
     turns: list[tuple[int, float]] = field(default_factory=list)
     prompts: list[tuple[int, int]] = field(default_factory=list)
     memory: list[tuple[float, Mapping[str, float]]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    models_ms: tuple[float, float] | None = None
     wall_s: float = 0.0
 
     def cuts(self) -> int:
         """How often a prompt was much shorter than the one before: the oldest turns were left out."""
         tokens = [tokens for _, tokens in self.prompts]
         return sum(after < SHORTER * before for before, after in pairwise(tokens))
+
+    def growth(self) -> float | None:
+        """What the last turns take of what the first took, each in relation to the models' own time around them."""
+        if self.models_ms is None or not self.turns:
+            return None
+        waited, (before_ms, after_ms) = [ms for _, ms in self.turns], self.models_ms
+        return (median(waited[-EDGE:]) / after_ms) / (median(waited[:EDGE]) / before_ms)
 
     def rows(self) -> dict[str, list[float]]:
         """Of the table: ms from voice to voice, and tokens."""
@@ -50,8 +59,17 @@ def write(folder: Path, transport: str, course: Course) -> dict[str, Any]:
         print(f"{name:<28} " + ", ".join(f"{word} {mb:.0f} MB" for word, mb in figures.items()))
     cuts = course.cuts() if course.prompts else None
     print(f"prompts cut: {'not told' if cuts is None else cuts}", flush=True)
+    growth = course.growth()
+    if growth is not None and course.models_ms:
+        before_ms, after_ms = course.models_ms
+        print(
+            f"models alone: {before_ms:.0f} ms before, {after_ms:.0f} ms after; the last turns take, in relation to "
+            f"that, {growth:.0%} of the first",
+            flush=True,
+        )
     result: dict[str, Any] = {name: asdict(row) for name, row in rows.items()}
     result |= {"prompts_cut": cuts, "memory_mb": memory, "failed_turns": len(course.failures), "wall_s": course.wall_s}
+    result |= {"models_ms": course.models_ms, "last_of_first": growth and round(growth, 3)}
     result |= {"transport": transport, "machine": machine()}
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"long_call_{transport}"

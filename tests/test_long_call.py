@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from loadtest.lines import Target
 from loadtest.long_call import held
 from loadtest.long_call_report import Course, write
@@ -58,3 +60,13 @@ def test_the_ends_of_a_call_stand_beside_each_other(tmp_path: Path) -> None:
     assert said["prompts_cut"] is None  # nobody told
     assert (tmp_path / "long_call_room.json").is_file()
     assert (tmp_path / "long_call_room.png").read_bytes().startswith(b"\x89PNG")
+    assert said["last_of_first"] is None  # the models alone were not timed
+
+
+@pytest.mark.parametrize(("after_ms", "growth"), [(200.0, 0.5), (100.0, 1.0), (50.0, 2.0)])
+def test_a_machine_that_grew_slower_is_not_held_against_the_call(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], after_ms: float, growth: float
+) -> None:
+    course = Course(turns=[(number, 300.0) for number in range(1, 51)], models_ms=(100.0, after_ms))
+    assert write(tmp_path, "socket", course)["last_of_first"] == growth
+    assert f"{growth:.0%} of the first" in capsys.readouterr().out
