@@ -5,8 +5,9 @@ python -m loadtest.switches --url all_on=http://…:8000 --url no_partials=http:
 
 A system is started for each variant in each round, so that what the machine does meanwhile falls on all of them; with
 --url they run already, and are named as the variants are or in any other way. In a round every variant is told the same
-sentences. A turn that does not count comes first. Prints voice-to-voice by variant, saves JSON and a picture, and ends
-with one line of JSON. No time makes it fail.
+sentences. A turn that does not count comes first. Prints voice-to-voice by variant, and how long the agent spoke on
+where --case names cases in which it is interrupted; what should not have happened (an answer that did not come, a cough
+that stopped it) is told as it does. Saves JSON and a picture, and ends with one line of JSON. No time makes it fail.
 """
 
 import argparse
@@ -35,7 +36,9 @@ SWITCHES = {
     "no_speculation": {f"{CALL}SPECULATION": "false"},
     "no_prefill": {f"{CALL}PREFILL": "false"},
     "no_partials": {f"{CALL}LISTENING__PARTIALS": "false"},
+    "no_phrase_streaming": {f"{CALL}STREAM_PHRASES": "false"},
     "no_first_phrase_alone": {f"{CALL}FIRST_PHRASE_ALONE": "false"},
+    "no_early_pause": {f"{CALL}TURN_TAKING__EARLY_PAUSE": "false"},
     "barge_in_by_voice": {f"{CALL}TURN_TAKING__BARGE_IN": "voice"},
     "no_words_at_the_end": {f"{CALL}TURN_TAKING__ASK_LLM": "false"},
 }
@@ -44,6 +47,9 @@ SWITCHES = {
 ALL_OFF = {name: value for settings in SWITCHES.values() for name, value in settings.items()}
 VARIANTS: Mapping[str, Mapping[str, str]] = {"all_on": {}, **SWITCHES, "all_off": ALL_OFF}
 """`all_off` does one thing after the other."""
+
+SPOKE_ON = ("barge_in_ms", "barge_in_told_ms")
+"""Rows of the conversation's table that a variant has where it was interrupted."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--calls", type=positive, metavar="N", default=1, help="in each round (%(default)s)")
     parser.add_argument("--only", metavar="NAME,…", default="", help=f"these variants, of: {', '.join(VARIANTS)}")
     parser.add_argument("--cases", type=Path, metavar="FILE", default=OWN_CASES, help="(those of the conversation)")
-    parser.add_argument("--case", default="plain", metavar="NAME", help="the one that is played (%(default)s)")
+    parser.add_argument("--case", default="plain", metavar="NAME,…", help="those that are played (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="decides what is drawn (%(default)s)")
     parser.add_argument("--speech", type=Path, metavar="DIR", help="recordings to say, in place of the usual ones")
     parser.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="(%(default)s)")
@@ -83,7 +89,7 @@ def measure(args: argparse.Namespace) -> Findings:
     """All rounds of all variants. Raises CallFailed where there is nothing to say, or no such variant or case."""
     running = dict(args.url)
     names = list(running) or chosen(args.only)
-    cases = read_script(args.cases).only([args.case])
+    cases = read_script(args.cases).only([name for name in args.case.split(",") if name])
     scenes = list(Scenes(cases, args.rounds * args.calls, args.seed).made(Repertoire(args.speech, args.config)))
     found = Findings("switches", "Voice to voice by variant, ms", one_scale=True, values={name: [] for name in names})
     for number in range(args.rounds):
@@ -96,7 +102,7 @@ def measure(args: argparse.Namespace) -> Findings:
             except CallFailed as failed:
                 found.fail(f"{name}: {failed}")
                 print(found.failures[-1], file=sys.stderr, flush=True)
-    found.facts["answered"] = sum(map(len, found.values.values()))
+    found.facts["answered"] = sum(len(found.values[name]) for name in names)
     return found
 
 
@@ -107,10 +113,15 @@ def _play(target: Target, name: str, scenes: Sequence[Scene], found: Findings) -
     for take in asyncio.run(played(target, scenes)):
         facts = judge(take)
         found.values[name] += facts.values.get("voice_to_voice_ms", ())
+        for row in SPOKE_ON:
+            if row in facts.values:
+                found.add(f"{name} {row}", *facts.values[row])
         if take.failed:
             found.fail(f"{name}: {take.failed}")
-        for row in ("unanswered", "false_cut_ins"):
-            found.failures += [f"{name}: {row}" for happened in facts.chances.get(row, ()) if happened]
+        for row, chances in facts.chances.items():
+            for happened in chances:
+                if happened:
+                    found.fail(f"{name}: {row} ({take.name})")
         found.details.append({"variant": name, "take": take.name, "verdict": facts.sentences})
 
 

@@ -102,7 +102,7 @@ class Call:
             Command.RELEASE_ANSWER: self._release_answer,
             Command.START_ANSWER: self._start_answer,
             Command.PAUSE_PLAYOUT: self._pause_playout,
-            Command.RESUME_PLAYOUT: lambda _: self.stage.outbox.resume(),
+            Command.RESUME_PLAYOUT: self._resume_playout,
             Command.STOP_ANSWER: self._stop_answer,
             Command.CLOSE_STREAMS: self._close_streams,
         }
@@ -188,9 +188,14 @@ class Call:
         self.recorder.event(event, self.state, commands)
         for command in commands:
             self._commands[command](event)
-        if self.state is not before and self.state is not State.CLOSED:
+        if self.state not in (before, State.CLOSED) and not self._speaks_on:
             self.stage.outbox.tell(StateChanged(self.state.name.lower()))
         self.settle()
+
+    @property
+    def _speaks_on(self) -> bool:
+        """Is a sound of the caller's judged of which they are to notice nothing until it has stopped the agent?"""
+        return self.state is State.HELD and not self.stage.options.turn_taking.early_pause
 
     def settle(self) -> None:
         """What the caller did while something else was decided, or over an answer, counts once it is decided."""
@@ -330,9 +335,15 @@ class Call:
         self.request_answer(AnswerOptions())
 
     def _pause_playout(self, _: Event) -> None:
+        if not self.stage.options.turn_taking.early_pause:
+            return
         self.stage.outbox.pause()
         if self.reply is not None:
             self.reply.timeline.restamp("playout_paused")
+
+    def _resume_playout(self, _: Event) -> None:
+        if self.stage.options.turn_taking.early_pause:
+            self.stage.outbox.resume()
 
     def _stop_answer(self, event: Event) -> None:
         reply = self.reply

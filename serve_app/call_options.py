@@ -135,6 +135,11 @@ class TurnTakingOptions(Options):
         description="What stops the agent for good when the caller makes a sound: `words`, so that it speaks on after "
         "its own echo, noise and backchannels, or `voice` alone.",
     )
+    early_pause: bool = Field(
+        True,
+        description="The agent falls silent as soon as there is voice over its own, and then it is judged what that "
+        "is. Off: it speaks until an interruption is certain, a third of a second longer, and through everything else.",
+    )
     barge_in_windows: int = Field(
         1,
         ge=1,
@@ -312,6 +317,11 @@ class CallOptions(Options):
         True,
         description="Let the LLM read the instructions when a call begins, and the caller's words while they speak, "
         "not when it answers.",
+    )
+    stream_phrases: bool = Field(
+        True,
+        description="Make an answer into sound phrase by phrase, while it is written. Off: it is written to its end "
+        "before anything of it is spoken.",
     )
     first_phrase_alone: bool = Field(
         True,

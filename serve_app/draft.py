@@ -125,12 +125,15 @@ class Draft:
 
     def _yields(self, brief: Brief) -> bool:
         """Stop writing while the first phrase is made into sound? Calls of tools must be read in one go."""
-        enough = self._to_begin_with <= FIRST_WORDS
-        return enough and self._options.first_phrase_alone and brief.output == "audio" and not brief.tools
+        options = self._options
+        wished = options.first_phrase_alone and options.stream_phrases
+        return wished and self._to_begin_with <= FIRST_WORDS and brief.output == "audio" and not brief.tools
 
     async def _write_on(self, brief: Brief, begun: Begun, *, until_first: bool) -> bool:
         """Go on with the answer. False: only its first phrase is written, and there may be more."""
-        await self._deliver(begun)  # what was on its way when it was broken off
+        whole = brief.output == "audio" and not self._options.stream_phrases
+        if not whole:
+            await self._deliver(begun)  # what was on its way when it was broken off
         limits = self._options.deadlines
         begun.told = begun.deltas
         with self._asking("llm", brief, limits.first_token_s, first=not begun.deltas or self._supply.runs_out):
@@ -145,7 +148,8 @@ class Draft:
                     self._note_written(begun)
                     if self._runs_dry:
                         self._hurry(begun)
-                    await self._deliver(begun)
+                    if begun.ending or not whole:
+                        await self._deliver(begun)
                     if isinstance(item, Finished):
                         return True
                     if phrases and until_first and begun.deltas < brief.max_tokens:

@@ -165,7 +165,7 @@ class Listener:
             self._call.step(Event.INTERRUPTION_JUDGED)
         elif verdict is Verdict.FALSE_ALARM:
             self._doorman.dismiss(hold)
-            if hold.early:
+            if hold.early and self._call.stage.outbox.paused:
                 self._call.stage.outbox.rewind()
             self._call.step(Event.FALSE_ALARM_JUDGED)
 

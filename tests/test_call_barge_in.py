@@ -5,6 +5,7 @@ from collections import deque
 from typing import Any
 
 import numpy as np
+import pytest
 
 from deployments.audio import resample
 from deployments.contracts import Pcm, Transcript
@@ -128,6 +129,39 @@ async def test_without_an_asr_the_voice_decides() -> None:
         rig.line.give(said("mhm, i see"))
         await rig.line.wait(m.AnswerFinished)
         assert statuses(rig) == [("cancelled", "turn_detected")]
+
+
+LATE = CallOptions(prefill=False, turn_taking=TurnTakingOptions(early_pause=False))
+
+
+@pytest.mark.parametrize("paced", [False, True])
+async def test_without_the_early_pause_it_speaks_on_through_what_is_no_interruption(paced: bool) -> None:
+    async with calling(options=LATE, speed=4.0, paced=paced) as rig:
+        rig.line.give(said("count to 20"))
+        await rig.line.state("speaking")
+        rig.line.give(said("mhm, i see"))
+        timed = await rig.line.wait(m.TurnTimed)
+        assert statuses(rig) == [("completed", None)]
+        assert "held" not in [s.state for s in rig.line.all(m.StateChanged)]
+        assert "playout_paused" not in str(timed.timeline["moments"])
+        if isinstance(rig.line, PacedLine):
+            spoken = decode(np.concatenate(rig.line.frames), PLAY_RATE_HZ)
+        else:
+            spoken = rig.line.words(answered(rig, 1))
+        assert spoken.endswith("nineteen twenty.")
+        assert spoken.lower().split().count("one") == 1  # it did not begin anew
+
+
+@pytest.mark.parametrize("paced", [False, True])
+async def test_without_the_early_pause_an_interruption_stops_it(paced: bool) -> None:
+    async with calling(options=LATE, speed=1.0, paced=paced) as rig:
+        rig.line.give(said("count to 20"))
+        await rig.line.state("speaking")
+        rig.line.give(said("wait"))
+        await rig.line.wait(m.AnswerFinished)
+        assert statuses(rig) == [("cancelled", "turn_detected")]
+        await rig.line.wait(m.AnswerStarted, 2)
+        assert rig.texts()[2] == ("user", "wait")
 
 
 def echoing(line: PacedLine, delay_frames: int = 10) -> None:

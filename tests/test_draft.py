@@ -49,10 +49,18 @@ class Making:
         while not self.parts or not isinstance(self.parts[-1], Finished):
             self.parts.append(await self.draft.parts.get())
 
-    async def all(self, given: Brief) -> list[Part]:
+    async def listen(self) -> None:
+        """Take a phrase when the one before has its sound, as whoever hears them does."""
+        while not self.parts or not isinstance(self.parts[-1], Finished):
+            self.parts.append(part := await self.draft.parts.get())
+            if isinstance(part, SpokenPhrase):
+                while await part.chunks.get():
+                    pass
+
+    async def all(self, given: Brief, *, heard: bool = False) -> list[Part]:
         async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
             group.create_task(self.draft.run(given))
-            group.create_task(self.take())
+            group.create_task(self.listen() if heard else self.take())
         return self.parts
 
 
@@ -75,6 +83,23 @@ async def test_text_is_not_spoken() -> None:
     parts = await making.all(brief("hello", "text"))
     assert "".join(part.text for part in parts if isinstance(part, TextDelta)) == "You said: hello."
     assert not {"tts_started", "tts_finished"} & set(making.moments)
+
+
+async def test_without_phrase_streaming_all_is_written_before_anything_is_spoken() -> None:
+    streamed, whole = Making(), Making(options=CallOptions(stream_phrases=False))
+    once = await streamed.all(brief("count to 100"), heard=True)
+    twice = await whole.all(brief("count to 100"), heard=True)
+    assert streamed.moments.index("tts_started") < streamed.moments.index("llm_finished")
+    assert whole.moments.index("llm_finished") < whole.moments.index("tts_started")
+    assert whole.models.continued == []
+    assert [part.phrase for part in twice if isinstance(part, SpokenPhrase)] == [
+        part.phrase for part in once if isinstance(part, SpokenPhrase)
+    ]
+
+
+async def test_text_is_told_as_it_is_written_without_phrase_streaming() -> None:
+    parts = await Making(options=CallOptions(stream_phrases=False)).all(brief("count to 20", "text"))
+    assert len([part for part in parts if isinstance(part, TextDelta)]) == 20
 
 
 async def test_the_llm_rests_while_the_first_phrase_is_made_into_sound() -> None:

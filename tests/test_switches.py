@@ -15,6 +15,9 @@ from tests.system import ROOT
 LOCAL = ROOT / "configs" / "local.yaml"
 SCRIPT = "cases: [{name: plain, turns: [{before_ms: 20, say: {sentence: 1}}]}]"
 
+OVER = "{kind: interruption, after_ms: 500, sound: {sentence: 1}}"
+INTERRUPTED = f"{{name: stop, turns: [{{before_ms: 20, say: {{sentence: 1}}, over: [{OVER}]}}]}}"
+
 
 @pytest.fixture
 def words(tmp_path: Path) -> list[str]:
@@ -39,6 +42,18 @@ async def test_variants_take_turns_and_each_has_its_row(
     assert {name: kept[name] for name in said} == said
     assert [detail["variant"] for detail in kept["details"]] == ["here", "gone"]
     assert (tmp_path / "out" / "switches.png").read_bytes().startswith(b"\x89PNG")
+
+
+async def test_several_cases_show_how_long_a_variant_speaks_on(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cases.yaml").write_text(f"{SCRIPT[:-1]}, {INTERRUPTED}]")
+    async with ScriptedServer(answer_s=3.0).run() as server:
+        options = ("--url", f"here={server.url}", "--rounds", "1", "--case", "plain,stop")
+        assert await asyncio.to_thread(main, [*words, *options]) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert said["here"]["n"] == said["answered"] == 2
+    assert said["here barge_in_ms"]["n"] == 1
 
 
 def test_every_switch_is_a_setting_that_the_system_has(monkeypatch: pytest.MonkeyPatch) -> None:
