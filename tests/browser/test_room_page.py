@@ -42,7 +42,7 @@ def test_the_details_of_a_room(
         playwright, chromium, room_url, permissions=["microphone", "clipboard-read", "clipboard-write"]
     ) as page:
         page.get_by_role("button", name="Start talking").click()
-        page.wait_for_function("antiphon.details.roundTripMs !== null")
+        page.wait_for_function("antiphon.details.roundTripMs !== null && antiphon.details.lossPercent !== null")
         details = page.evaluate("antiphon.details")
         with capsys.disabled():
             print(f"\nbutton to connected, in a room: {details['setupMs']:.0f} ms")
