@@ -60,7 +60,7 @@ def write(folder: Path, transport: str, course: Course) -> dict[str, Any]:
     cuts = course.cuts() if course.prompts else None
     print(f"prompts cut: {'not told' if cuts is None else cuts}", flush=True)
     growth = course.growth()
-    if growth is not None and course.models_ms:
+    if growth is not None and course.models_ms is not None:
         before_ms, after_ms = course.models_ms
         print(
             f"models alone: {before_ms:.0f} ms before, {after_ms:.0f} ms after; the last turns take, in relation to "
@@ -69,7 +69,7 @@ def write(folder: Path, transport: str, course: Course) -> dict[str, Any]:
         )
     result: dict[str, Any] = {name: asdict(row) for name, row in rows.items()}
     result |= {"prompts_cut": cuts, "memory_mb": memory, "failed_turns": len(course.failures), "wall_s": course.wall_s}
-    result |= {"models_ms": course.models_ms, "last_of_first": growth and round(growth, 3)}
+    result |= {"models_ms": course.models_ms, "last_of_first": None if growth is None else round(growth, 3)}
     result |= {"transport": transport, "machine": machine()}
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"long_call_{transport}"

@@ -102,7 +102,7 @@ class Call:
             Command.RELEASE_ANSWER: self._release_answer,
             Command.START_ANSWER: self._start_answer,
             Command.PAUSE_PLAYOUT: self._pause_playout,
-            Command.RESUME_PLAYOUT: self._resume_playout,
+            Command.RESUME_PLAYOUT: lambda _: self.stage.outbox.resume(),
             Command.STOP_ANSWER: self._stop_answer,
             Command.CLOSE_STREAMS: self._close_streams,
         }
@@ -340,10 +340,6 @@ class Call:
         self.stage.outbox.pause()
         if self.reply is not None:
             self.reply.timeline.restamp("playout_paused")
-
-    def _resume_playout(self, _: Event) -> None:
-        if self.stage.options.turn_taking.early_pause:
-            self.stage.outbox.resume()
 
     def _stop_answer(self, event: Event) -> None:
         reply = self.reply

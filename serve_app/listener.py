@@ -110,9 +110,9 @@ class Listener:
         return tail or (self._call.reply is not None and self._may_interrupt())
 
     def _is_early(self, reply: Reply, started_s: float) -> bool:
-        """Did this voice begin as the answer did?"""
-        sent = reply.timeline.stamps.get("first_frame_sent")
-        return sent is not None and started_s - sent.at_s < self._call.stage.options.turn_taking.yield_ms / 1000
+        """Did this voice begin as the answer did, which is to begin anew? One that does not fall silent goes on."""
+        options, sent = self._call.stage.options.turn_taking, reply.timeline.stamps.get("first_frame_sent")
+        return options.early_pause and sent is not None and started_s - sent.at_s < options.yield_ms / 1000
 
     def _may_interrupt(self) -> bool:
         detection = self._call.settings.turn_detection
@@ -165,7 +165,7 @@ class Listener:
             self._call.step(Event.INTERRUPTION_JUDGED)
         elif verdict is Verdict.FALSE_ALARM:
             self._doorman.dismiss(hold)
-            if hold.early and self._call.stage.outbox.paused:
+            if hold.early:
                 self._call.stage.outbox.rewind()
             self._call.step(Event.FALSE_ALARM_JUDGED)
 

@@ -89,8 +89,9 @@ class PacedOutbox(Outbox):
         self._take_back()
 
     def resume(self, by: Pauser = "voice") -> None:
+        was_paused = self.paused
         super().resume(by)
-        if self._sounds and not self._pausers:
+        if was_paused and self._sounds and not self._pausers:
             self._paced.hurry()
 
     def next_frame(self) -> Pcm | None:
