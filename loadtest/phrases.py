@@ -8,7 +8,8 @@ next phrase's sound was not there yet:
     in a room         the agent's track never pauses, so it is a difference: the silence at the place where the next
                       phrase's text was told, less the one that the voice makes there by itself (`voice_pauses`, said
                       anew by the config's own voice after the calls). Right within some 40 ms, and for a voice whose
-                      pauses follow from the sign that a phrase ends with.
+                      pauses follow from the sign that a phrase ends with; what the receiver's jitter buffer stretches
+                      counts as well. Beside it stands the server's word, which knows what it gave to the room.
 
 Only answers that nobody spoke over and in which the agent heard nothing count: it may pause for a sound. A phrase is
 what the server tells as one; Antiphon does, token by token nothing can be said.
@@ -38,6 +39,7 @@ def judge_phrases(since: int, answer: Sequence[Stretch], until: int, evidence: E
     if not evidence.moments("timeline") or heard_something or len(told) != 1:
         return
     (phrases,) = told
+    _server_says(len(phrases), evidence.moments("timeline", answer[0][0]), facts)
     if evidence.take.sound.gaps is not None:
         for begun, following in pairwise([phrases[0].at, *(phrase.at for phrase in phrases[1:]), until]):
             gaps = [gap for gap in evidence.take.sound.gaps if gap.item_id == phrases[0].item]
@@ -55,6 +57,18 @@ def add_phrase(late_ms: float, long: bool, facts: Facts) -> None:
     facts.add("phrase_late_ms", late_ms)
     if long:
         facts.counted["late_phrases_of_long_answers"].append(Count(int(late_ms > LATE_MS), 1))
+
+
+def _server_says(phrases: int, timelines: Sequence[Moment], facts: Facts) -> None:
+    """Where the server has the clock: the gaps that it left in an answer of so many phrases."""
+    gaps_ms = timelines[0].data.get("gaps_ms") if timelines else None
+    if gaps_ms is None:
+        return
+    for late_ms in (*gaps_ms, *[0.0] * (phrases - len(gaps_ms))):
+        facts.add("server_phrase_late_ms", late_ms)
+    if phrases >= LONG:
+        late = sum(gap_ms > LATE_MS for gap_ms in gaps_ms)
+        facts.counted["server_late_phrases_of_long_answers"].append(Count(late, phrases))
 
 
 def _new_text(phrases: Sequence[Moment], phrase: Moment) -> str:

@@ -352,6 +352,8 @@ class Call:
     def _conclude(self, reply: Reply) -> None:
         self.reply = None
         self.stage.common.back_off.answered(self.stage.session_id)
+        if "first_frame_sent" in reply.timeline.stamps:
+            reply.timeline.gaps_ms = self.stage.outbox.gaps_ms
         self.stage.common.telemetry.turn_over(reply.timeline, self.stage.session_id)
         log.info("%s", reply.timeline.waterfall())
         self.stage.outbox.tell(TurnTimed(reply.timeline.as_message()))

@@ -35,6 +35,9 @@ class Outbox:
     def __init__(self, transport: Transport) -> None:
         self.played = PlayedMemory(transport.rate_hz)
         """What an echo may be of."""
+        self.gaps_ms: list[float] | None = None
+        """Silences inside the answer that is played, because its next sound was not made in time. None: the caller's
+        side has the clock, and knows."""
         self._transport = transport
         self._waiting: deque[Event | Sound] = deque()
         self._sounds = 0

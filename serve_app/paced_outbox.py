@@ -60,6 +60,7 @@ class PacedOutbox(Outbox):
         self._asked: deque[list[Sound]] = deque(maxlen=ASKED_FRAMES)
         self._opening: list[Sound] | None = None  # what was sent of an answer; None: too much to begin it anew
         self._opening_samples = 0
+        self._flowing: MessageItem | None = None  # what sounded last, if nobody has paused it since
         self._paced = transport
         transport.speak_from(self.next_frame)
 
@@ -86,6 +87,7 @@ class PacedOutbox(Outbox):
 
     def pause(self, by: Pauser = "voice") -> None:
         super().pause(by)
+        self._flowing = None
         self._take_back()
 
     def resume(self, by: Pauser = "voice") -> None:
@@ -121,9 +123,8 @@ class PacedOutbox(Outbox):
         return frame
 
     def _take(self, sound: Sound, wanted: int) -> Sound:
-        if not self._used and sound.on_sent is not None:
-            sound.on_sent()
-            self._opening, self._opening_samples = [], 0
+        if not self._used:
+            self._begin(sound)
         part = Sound(sound.pcm[self._used : self._used + wanted], sound.item)
         self._remember(part)
         self._used += len(part.pcm)
@@ -133,6 +134,16 @@ class PacedOutbox(Outbox):
             self._used = 0
             self._sounds -= 1
         return part
+
+    def _begin(self, sound: Sound) -> None:
+        """Its first sample is asked for."""
+        if sound.on_sent is not None:
+            sound.on_sent()
+            self._opening, self._opening_samples = [], 0
+            self.gaps_ms = []
+        elif self._flowing is sound.item and self.gaps_ms is not None and (silence_ms := self._paced.silence_ms()):
+            self.gaps_ms.append(silence_ms)
+        self._flowing = sound.item
 
     def _take_back(self) -> None:
         """What the transport had not sent yet is what the lane begins with again."""

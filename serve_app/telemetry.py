@@ -26,6 +26,12 @@ INSTRUMENTS = (
         PART_MS,
     ),
     Instrument(
+        "antiphon_answer_gap_ms",
+        "histogram",
+        "Silences inside answers because the next sound was not made in time, in rooms.",
+        boundaries=PART_MS,
+    ),
+    Instrument(
         "antiphon_barge_in_ms",
         "histogram",
         "From the caller's first voiced sample over the answer until it was paused, and until it was stopped for good.",
@@ -73,6 +79,7 @@ def turn_measures(timeline: Timeline) -> Iterator[Measure]:
         yield Measure("antiphon_voice_to_voice_ms", spoken_ms)
         for segment in timeline.segments():
             yield Measure("antiphon_turn_segment_ms", segment.ms, {"segment": segment.name.replace(" ", "_")})
+    yield from (Measure("antiphon_answer_gap_ms", gap_ms) for gap_ms in timeline.gaps_ms or ())
     yield from _barge_in(timeline)
 
 

@@ -160,12 +160,16 @@ class PacedLine(TestLine):
         self.next_frame: Callable[[], Pcm | None] = lambda: None
         self.unsent = 0
         self.hurried = 0
+        self.silent_ms = 0.0
 
     def speak_from(self, next_frame: Callable[[], Pcm | None]) -> None:
         self.next_frame = next_frame
 
     def hurry(self) -> None:
         self.hurried += 1
+
+    def silence_ms(self) -> float:
+        return self.silent_ms
 
     def take_back(self) -> int:
         unsent, self.unsent = self.unsent, 0

@@ -135,6 +135,21 @@ async def test_the_speaker_is_never_far_ahead() -> None:
         assert it.played == [ONE, TWO, THREE, ONE]
 
 
+async def test_the_speaker_knows_how_long_it_was_silent_before_the_frame_that_it_asks_for() -> None:
+    async with playing() as it:
+        silent_s: list[float] = []
+        it.speaker.on_frame = lambda _: silent_s.append(it.speaker.silence_s)
+        it.waiting += [ONE, TWO]
+        it.speaker.strike()
+        ran_out_s = it.speaker._queued_until_s
+        time.sleep(4 * FRAME_S)  # noqa: ASYNC251
+        it.waiting += [THREE, ONE]
+        before_s = time.monotonic()
+        it.speaker.strike()
+        assert before_s - ran_out_s <= silent_s[2] <= time.monotonic() - ran_out_s
+        assert (silent_s[1], silent_s[3]) == (0, 0)  # each follows the one before
+
+
 async def test_between_answers_it_plays_a_frame_of_silence_a_stroke_without_writing_it() -> None:
     async with playing() as it:
         for _ in range(3):

@@ -187,6 +187,31 @@ async def test_sound_after_silence_is_asked_for_at_once() -> None:
         assert line.hurried == 2
 
 
+async def test_silence_inside_an_answer_is_a_gap_unless_somebody_paused_it() -> None:
+    async with Sending() as sending:
+        outbox, line = sending.outbox, sending.line
+
+        async def heard_after(silent_ms: float, item: MessageItem, *, first: bool = False) -> None:
+            await outbox.play(sound(FRAME), item, (lambda: None) if first else None)
+            line.silent_ms = silent_ms
+            line.strike()
+
+        await heard_after(700, ITEM, first=True)  # before it there was no answer
+        await heard_after(0, ITEM)
+        await heard_after(120, ITEM)
+        assert outbox.gaps_ms == [120]
+        await heard_after(900, MessageItem("assistant", "", "audio"))  # another message: nobody said when it was due
+        await heard_after(40, ITEM)
+        assert outbox.gaps_ms == [120]
+        outbox.pause()
+        outbox.resume()
+        await heard_after(2000, ITEM)
+        await heard_after(60, ITEM)
+        assert outbox.gaps_ms == [120, 60]
+        await heard_after(500, ITEM, first=True)
+        assert outbox.gaps_ms == []
+
+
 async def test_what_was_not_sent_before_a_pause_is_not_counted_as_heard() -> None:
     async with Sending() as sending:
         outbox, line = sending.outbox, sending.line

@@ -54,6 +54,15 @@ def test_an_answer_that_may_have_paused_by_itself_is_not_looked_at(spoiled: list
     assert "phrase_late_ms" not in facts.values
 
 
+def test_in_a_room_the_server_says_what_gaps_it_left() -> None:
+    told = [BEGUN, moment(8000, "timeline", origin="caller_stopped", moments=[], gaps_ms=[60.5])]
+    facts = judged([QUESTION], ANSWER, [*told, *phrases(1400, 2400, 3900, 4900, 5900)], Sound())
+    assert facts.values["server_phrase_late_ms"] == [60.5, 0, 0, 0, 0]
+    assert facts.counted["server_late_phrases_of_long_answers"] == [Count(1, 5)]
+    whole = late(phrases(1400, 2400, 3900, 4900, 5900), Sound())
+    assert "server_phrase_late_ms" not in whole.values
+
+
 def test_in_a_room_each_place_where_a_phrase_was_told_has_its_silence() -> None:
     facts = late(phrases(1400, 2600, 3950, 5300, 6500), Sound())
     assert [(place.text, round(place.silence_ms)) for place in facts.boundaries] == [

@@ -73,6 +73,14 @@ def test_barge_in_counts_from_the_onset_and_an_order_is_none(outcome: str, expec
     assert {name[1]: value for name, value in measures.items() if name[0] == "antiphon_barge_in_ms"} == expected
 
 
+def test_each_gap_in_an_answer_is_told() -> None:
+    over = timeline(SPOKEN_MS, "answered")
+    over.gaps_ms = [30.0, 120.0]
+    told_ms = [measure.value for measure in turn_measures(over) if measure.name == "antiphon_answer_gap_ms"]
+    assert told_ms == [30, 120]
+    Metrics(INSTRUMENTS).report(turn_measures(over))
+
+
 def test_every_measure_has_its_instrument_and_every_tag_its_place() -> None:
     metrics = Metrics(INSTRUMENTS)
     metrics.report(turn_measures(timeline(SPOKEN_MS | INTERRUPTED_MS, "interrupted")))

@@ -56,6 +56,18 @@ def test_the_waterfall_of_a_stated_turn() -> None:
     assert stated_turn().waterfall() == GOLDEN
 
 
+def test_gaps_in_the_answer_are_said_where_they_are_known() -> None:
+    timeline = stated_turn()
+    assert timeline.as_message()["gaps_ms"] is None
+    timeline.gaps_ms = []
+    assert timeline.waterfall() == GOLDEN
+    timeline.gaps_ms = [31.04, 250]
+    assert timeline.as_message()["gaps_ms"] == [31.0, 250]
+    assert timeline.waterfall().startswith(
+        "turn 3 answered: voice to voice 420 ms; its sound came late: 31, 250 ms of silence inside\n"
+    )
+
+
 def test_the_same_turn_as_a_message() -> None:
     message = stated_turn().as_message()
     assert message["voice_to_voice_ms"] == 420.0

@@ -5,7 +5,7 @@ speculation that was dropped are taken back.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -72,11 +72,16 @@ class Segment:
 
 @dataclass(slots=True)
 class Timeline:
-    """One turn. `outcome` says how it ended: answered, interrupted, cancelled, failed or unanswered."""
+    """One turn. `outcome` says how it ended: answered, interrupted, cancelled, failed or unanswered.
+
+    `gaps_ms`: silences inside the answer because its next sound was not made in time; None where nothing sounded, or
+    where the client's player has the clock.
+    """
 
     turn: int
     outcome: str = "unanswered"
     stamps: dict[Moment, Stamp] = field(default_factory=dict)
+    gaps_ms: Sequence[float] | None = None
 
     def stamp(self, moment: Moment, *, at_s: float | None = None, speculative: bool = False) -> None:
         """The moment is now, or was at `at_s`. Later stamps of the same moment are ignored."""
@@ -139,6 +144,7 @@ class Timeline:
                 for segment in self.segments()
             ],
             "voice_to_voice_ms": None if voice_to_voice_ms is None else round(voice_to_voice_ms, 1),
+            "gaps_ms": None if self.gaps_ms is None else [round(gap, 1) for gap in self.gaps_ms],
             "text": self.waterfall(),
         }
 
@@ -148,6 +154,8 @@ class Timeline:
         headline = f"turn {self.turn} {self.outcome}"
         if total is not None:
             headline += f": voice to voice {total:.0f} ms"
+        if self.gaps_ms:
+            headline += f"; its sound came late: {', '.join(f'{gap:.0f}' for gap in self.gaps_ms)} ms of silence inside"
         return "\n".join([headline, *self._moment_lines(), *self._segment_lines()])
 
     def _moment_lines(self) -> list[str]:

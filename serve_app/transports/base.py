@@ -58,6 +58,10 @@ class PacedTransport(Transport, Protocol):
         """There is sound after a silence: ask for it now."""
         ...
 
+    def silence_ms(self) -> float:
+        """For how long nothing will have sounded before the frame that is asked for now; asked within `next_frame`."""
+        ...
+
     def take_back(self) -> int:
         """Fall silent now. Returns how many of the last samples asked for the caller will not hear."""
         ...

@@ -154,6 +154,9 @@ class LiveKitRoom:
     def hurry(self) -> None:
         self.line.speaker.strike()
 
+    def silence_ms(self) -> float:
+        return self.line.speaker.silence_s * 1000
+
     def take_back(self) -> int:
         return self.line.speaker.take_back()
 

@@ -33,6 +33,8 @@ class Speaker:
         self._queued_until_s = 0.0
         self._sounding = False
         self._live = False
+        self.silence_s = 0.0
+        """Between the last frame that was given and the one that is asked for now."""
         self.next_frame: Callable[[], Pcm | None] = lambda: None
         self.on_frame: Callable[[Pcm | None], None] | None = None
         """Told what is being played, for echo cancellation."""
@@ -42,6 +44,7 @@ class Speaker:
         if self._live:
             return
         now_s = time.monotonic()
+        self.silence_s = max(0.0, now_s - self._queued_until_s)
         self._queued_until_s = max(self._queued_until_s, now_s)
         frames: list[Pcm] = []
         while self._queued_until_s < now_s + LEAD_S:
@@ -53,7 +56,7 @@ class Speaker:
             if frame is None:
                 self._sounding = False
                 break
-            self._sounding = True
+            self._sounding, self.silence_s = True, 0.0
             frames.append(frame)
             self._queued_until_s += FRAME_S
         if frames:  # in one request: the native side may take two that are made at once in either order

@@ -36,7 +36,9 @@ export function drawWaterfall(figure, timeline, story) {
 }
 
 export function outcomeText(timeline) {
-  return `Turn ${timeline.turn}, ${OUTCOMES[timeline.outcome] ?? timeline.outcome}`;
+  const silentMs = (timeline.gaps_ms ?? []).reduce((sum, ms) => sum + ms, 0); // its sound was not made in time
+  const late = silentMs >= 1 ? `, silent inside for ${Math.round(silentMs)} ms` : "";
+  return `Turn ${timeline.turn}, ${OUTCOMES[timeline.outcome] ?? timeline.outcome}${late}`;
 }
 
 function segmentsBar(segments, total) {
