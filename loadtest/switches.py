@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--calls", type=positive, metavar="N", default=1, help="in each round (%(default)s)")
     parser.add_argument("--only", metavar="NAME,…", default="", help=f"these variants, of: {', '.join(VARIANTS)}")
     parser.add_argument("--cases", type=Path, metavar="FILE", default=OWN_CASES, help="(those of the conversation)")
-    parser.add_argument("--case", default="plain", metavar="NAME,…", help="those that are played (%(default)s)")
+    parser.add_argument("--case", default="plain", metavar="NAME,…", help="that are played; '': all (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="decides what is drawn (%(default)s)")
     parser.add_argument("--speech", type=Path, metavar="DIR", help="recordings to say, in place of the usual ones")
     parser.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="(%(default)s)")

@@ -81,6 +81,20 @@ async def test_an_answer_that_was_broken_off_is_gone_on_with(engine: LlamaCpp, w
     assert (begun + text_of(answer)).split()[: words + 3] == whole.split()[: words + 3]
 
 
+def test_it_does_not_say_the_same_again_and_again(files: ModelFiles) -> None:
+    """Of the sequences of four words in a hundred tokens, how many were there before?"""
+    repeated = []
+    for sequence_penalty in (0.0, OPTIONS.sequence_penalty):
+        engine = LlamaCpp.load(files, OPTIONS.model_copy(update={"sequence_penalty": sequence_penalty}))
+        order = [Message("system", "You are a helpful assistant."), Message("user", "Who are you?")]
+        words = text_of(asyncio.run(items(engine, order, max_tokens=100))).split()
+        asyncio.run(engine.unload())
+        fours = list(zip(words, words[1:], words[2:], words[3:], strict=False))
+        repeated.append(1 - len(set(fours)) / len(fours))
+    assert repeated[0] > 0.5  # else this test says nothing
+    assert repeated[1] < repeated[0] / 4
+
+
 async def test_no_tokens_only_prepares_the_prompt(engine: LlamaCpp) -> None:
     talk = asked("Prepare this one, will you?")
     (prepared,) = await items(engine, talk, session_id="ahead", max_tokens=0)

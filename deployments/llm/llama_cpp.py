@@ -18,6 +18,7 @@ from deployments.llm.gguf import read_head
 from deployments.llm.hand_over import HandOver
 from deployments.llm.options import LlmOptions
 from deployments.llm.requantise import fast_weights
+from deployments.llm.sampling import sampling
 from deployments.llm.sentence_end import CANDIDATES, OpenPrompt, end_probability
 from deployments.llm.slots import Kept, Slots
 from deployments.priority import standing_back
@@ -33,8 +34,6 @@ WEIGHTS = "model.gguf"
 CHUNKS_AHEAD = 64
 """Chunks that the thread may be ahead of the reader, a second or two of answer. Beyond that the thread waits;
 llama.cpp itself then runs on to `max_tokens` at most."""
-FORCED_REPEAT_PENALTY = 1.1
-"""At least, for a call that must be made: in a grammar that lets a number go on, small models let it go on for ever."""
 
 Chunk = dict[str, Any]
 Work = Callable[[Any, Chunk, Callable[[Chunk], bool]], None]
@@ -102,8 +101,7 @@ class LlamaCpp:
         body = {
             **self._chat.body(messages, usable, tool_choice),
             "max_tokens": max_tokens,
-            "temperature": temperature,
-            **self._against_repetition(forced=bool(usable) and tool_choice != "auto"),
+            **sampling(self._options, temperature, forced=bool(usable) and tool_choice != "auto"),
             "cache_prompt": True,
             "stream": True,
             "stream_options": {"include_usage": True},
@@ -151,14 +149,6 @@ class LlamaCpp:
             finally:
                 await chunks.aclose()
         return found
-
-    def _against_repetition(self, *, forced: bool) -> Chunk:
-        """What keeps the model from saying the same again."""
-        penalty = self._options.repeat_penalty
-        return {
-            "frequency_penalty": self._options.frequency_penalty,
-            "repeat_penalty": max(penalty, FORCED_REPEAT_PENALTY) if forced else penalty,
-        }
 
     async def _chunks(self, work: Work, body: Chunk) -> AsyncGenerator[Chunk, None]:
         """The server's chunks. Closing it stops the work, and returns when the thread has ended."""

@@ -14,19 +14,27 @@ class LlmOptions(ModelOptions):
     max_tokens: int = Field(
         256, ge=1, le=8192, description="The longest answer, in tokens; requests for more are cut to it."
     )
+    sequence_penalty: float = Field(
+        0.8,
+        ge=0,
+        le=5,
+        description="Of llama.cpp, its DRY multiplier: how much less likely it becomes that two and more tokens go on "
+        "as they did before, growing with how many they are. 0 is off: small models then say the same sentence again "
+        "and again.",
+    )
     frequency_penalty: float = Field(
-        0.3,
+        0.0,
         ge=0,
         le=2,
-        description="Of llama.cpp: how much less likely a word becomes each time it is said. Without it small models "
-        "say the same sentence again and again; from .5 on they begin to avoid the spaces between words.",
+        description="Of llama.cpp: how much less likely a word becomes each time it is said. 0 is off: with .3 already "
+        "small models begin to leave out the spaces between words in long calls.",
     )
     repeat_penalty: float = Field(
         1.0,
         ge=1,
         le=2,
-        description="Of llama.cpp: by what the likelihood of all words that were said is divided. 1 is off: at 1.1 "
-        "small models write words without spaces in long conversations.",
+        description="Of llama.cpp: by what the likelihood of all words that were said is divided. 1 is off; in long "
+        "calls it does the same.",
     )
     threads: int = Field(
         1,
