@@ -15,7 +15,7 @@ class LlmOptions(ModelOptions):
         256, ge=1, le=8192, description="The longest answer, in tokens; requests for more are cut to it."
     )
     sequence_penalty: float = Field(
-        0.8,
+        0.4,
         ge=0,
         le=5,
         description="Of llama.cpp, its DRY multiplier: how much less likely it becomes that two and more tokens go on "

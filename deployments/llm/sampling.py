@@ -19,6 +19,9 @@ CANDIDATES = 40
 SEQUENCE_TOKENS, SEQUENCE_BASE = 2, 1.75
 LOOKED_BACK_TOKENS = 600
 """The history of a call, as long as it is by default."""
+NO_BREAKERS = [""]
+"""Signs at which a sequence would end. To find the tokens that hold one, llama.cpp looks through the whole vocabulary
+for each request, 25 ms for the usual four signs and a small model."""
 FORCED_REPEAT_PENALTY = 1.1
 """At least, for a call that must be made: in a grammar that lets a number go on, small models let it go on for ever."""
 
@@ -33,6 +36,7 @@ def sampling(options: LlmOptions, temperature: float, *, forced: bool) -> dict[s
         "dry_base": SEQUENCE_BASE,
         "dry_allowed_length": SEQUENCE_TOKENS,
         "dry_penalty_last_n": LOOKED_BACK_TOKENS,
+        "dry_sequence_breakers": NO_BREAKERS,
         "frequency_penalty": options.frequency_penalty,
         "repeat_penalty": max(options.repeat_penalty, FORCED_REPEAT_PENALTY) if forced else options.repeat_penalty,
         "temperature": temperature,
