@@ -2,11 +2,12 @@
 
 Its own order is the other way round: it lowers the likelihood of what was said, and then keeps what is likely. A word
 that was said is then written without the space before it, which is another token, and a small model copies that from
-its own answers until whole sentences have no spaces. Here what was unlikely by itself never gets its chance.
+its own answers until whole sentences have no spaces. Here what was unlikely by itself gets no chance; the smallest
+models think some words without a space likely all the same, and those remain.
 
 What is lowered is what goes on a sequence that was there before (DRY, "don't repeat yourself"), not each word that
 was: the pull back is `sequence_penalty` * 1.75 ^ (length - 2) for the tokens that would make a repeated sequence longer
-than 2. Most of what people see of a small model that repeats itself are whole sentences of a call that lasts.
+than 2.
 """
 
 from typing import Any
@@ -18,7 +19,7 @@ LIKELY = 0.05
 CANDIDATES = 40
 SEQUENCE_TOKENS, SEQUENCE_BASE = 2, 1.75
 LOOKED_BACK_TOKENS = 600
-"""The history of a call, as long as it is by default."""
+"""The prompt of a call on a small machine (`call.max_history_tokens` of configs/local.yaml)."""
 NO_BREAKERS = [""]
 """Signs at which a sequence would end. To find the tokens that hold one, llama.cpp looks through the whole vocabulary
 for each request, 25 ms for the usual four signs and a small model."""
