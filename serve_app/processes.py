@@ -13,12 +13,30 @@ from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 POLL_S = 0.05
+TRIES, TRY_S = 5, 0.1
 
 
 def adopt_orphans() -> None:
     """Descendants whose parent dies become children of this process, not of init. Linux only; else nothing happens."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def let_others_go_first(leader: int, niceness: int) -> None:
+    """The session that process `leader` has begun stands back for all others on this machine.
+
+    Linux shares the cores out among sessions first (sched(7), "The autogroup feature"): a thread's own niceness counts
+    only among those of its session. Nothing happens elsewhere, and where the feature is off.
+    """
+    for _ in range(TRIES):
+        try:
+            Path(f"/proc/{leader}/autogroup").write_text(str(niceness))
+        except BlockingIOError:  # one such change is allowed every tenth of a second
+            time.sleep(TRY_S)
+        except OSError:
+            return
+        else:
+            return
 
 
 def descendants(root: int) -> list[int]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.processes import descendants
+from serve_app.processes import descendants, let_others_go_first
 from serve_app.runner import cause_in, under_way
-from serve_app.supervisor import environment
+from serve_app.supervisor import NICENESS, environment
 
 PATIENCE_S = 30.0
 
@@ -50,6 +50,29 @@ def test_descendants_are_found_through_generations() -> None:
         subprocess.run(["kill", "-9", str(below[0])], check=True)
         child.wait(PATIENCE_S)
     assert descendants(child.pid) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="sessions are all alike here")
+def test_what_computes_lets_other_sessions_go_first(tmp_path: Path) -> None:
+    """The supervisor's child does, and nobody else. In a process of its own, for a supervisor ends all its children."""
+    program = f"""
+import pathlib
+from serve_app.supervisor import Supervisor
+def group(pid):
+    return pathlib.Path(f"/proc/{{pid}}/autogroup").read_text().strip()
+before = group("self")
+with Supervisor(pathlib.Path({str(tmp_path / "log")!r})) as supervisor:
+    supervisor.start()
+    print(group(supervisor.processes()[0]).split()[-1], group("self") == before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.stdout.split() == [str(NICENESS), "True"], done.stderr
+
+
+def test_a_session_that_has_ended_is_no_trouble() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""], start_new_session=True) as child:
+        pass
+    let_others_go_first(child.pid, 5)
 
 
 def test_two_environments_do_not_clash(tmp_path: Path) -> None:
