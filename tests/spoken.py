@@ -28,8 +28,7 @@ def speech() -> dict[str, Pcm]:
     """What is said -> int16[n] at 16 kHz."""
     table = RECORDINGS / "transcripts.tsv"  # file, text
     if not table.exists():
-        with ThreadPoolExecutor(1) as aside:  # a loop may be running here
-            return aside.submit(asyncio.run, _synthesised()).result()
+        return {sentence: said(f"{sentence}.") for sentence in SENTENCES}
     with table.open(encoding="utf-8") as lines:
         return {row["text"]: _recorded(RECORDINGS / row["file"]) for row in csv.DictReader(lines, delimiter="\t")}
 
@@ -39,11 +38,15 @@ def _recorded(path: Path) -> Pcm:
     return resample(np.ascontiguousarray(samples.mean(axis=1).astype(np.int16)), rate_hz, SPEECH_RATE_HZ)
 
 
-async def _synthesised() -> dict[str, Pcm]:
+@functools.cache
+def said(sentence: str) -> Pcm:
+    """By the TTS, always the same: int16[n] at 16 kHz."""
+    with ThreadPoolExecutor(1) as aside:  # a loop may be running here
+        return aside.submit(asyncio.run, _synthesised(sentence)).result()
+
+
+async def _synthesised(sentence: str) -> Pcm:
     engine = PiperTts.load(model("piper-joe", "tts"), TtsOptions(model="piper-joe", variation=0))
-    said = {}
-    for sentence in SENTENCES:
-        chunks = [chunk async for chunk in engine.speak(sentence + ".")]
-        said[sentence] = resample(np.concatenate([chunk.pcm for chunk in chunks]), chunks[0].rate_hz, SPEECH_RATE_HZ)
+    chunks = [chunk async for chunk in engine.speak(sentence)]
     await engine.unload()
-    return said
+    return resample(np.concatenate([chunk.pcm for chunk in chunks]), chunks[0].rate_hz, SPEECH_RATE_HZ)

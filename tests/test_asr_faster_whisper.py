@@ -15,7 +15,7 @@ from deployments.errors import BadModel, BadRequest
 from loadtest.repertoire import mhm
 from serve_app.call_options import BACKCHANNELS
 from serve_app.conversation.barge_in import Backchannels
-from tests.spoken import model, speech
+from tests.spoken import model, said, speech
 
 OPTIONS = AsrOptions(model="whisper-tiny.en")
 
@@ -80,18 +80,23 @@ async def test_a_hint_that_makes_it_repeat_itself_is_survived(engine: FasterWhis
         assert len(words((await engine.transcribe(audio, hint=hint)).text)) <= len(words(text)) + 1
 
 
-async def test_in_haste_a_repetition_is_cut_instead_of_heard_again(engine: FasterWhisper) -> None:
-    hint = "Say it again: no no no no no no no no no no no no no no no no no no no no no no no"
-    seen = 0
-    for audio in speech().values():
-        for length in range(4000, len(audio), 2000):
-            heard = await engine.transcribe(audio[:length], hint=hint, hasty=True)
-            assert not repeats_itself(heard.text)
-            seen += heard.doubtful
-            if heard.doubtful:
-                assert not (await engine.transcribe(audio[:length], hint=hint)).doubtful
-                break
-    assert seen
+async def test_a_suspicious_result_is_heard_again_with_more_silence(engine: FasterWhisper) -> None:
+    suspicious = 0
+    for silence in (0, 800, 1600, 3200, 4000, 4800):
+        audio = np.concatenate([np.zeros(silence, np.int16), said("Excuse me."), np.zeros(3200, np.int16)])
+        suspicious += repeats_itself(engine._decoder.quick(to_float(audio), "en", "", OPTIONS.padding_ms).text)
+        for hasty in (True, False):
+            heard = await engine.transcribe(audio, hasty=hasty)
+            assert (words(heard.text), heard.doubtful) == (["excuse", "me"], False)
+    assert suspicious
+
+
+async def test_in_haste_a_repetition_is_cut_instead_of_heard_as_long_as_it_takes(engine: FasterWhisper) -> None:
+    audio = np.tile(np.concatenate([said("Wait, no."), np.zeros(1600, np.int16)]), 4)
+    hasty, patient = await engine.transcribe(audio, hasty=True), await engine.transcribe(audio)
+    assert hasty.doubtful
+    assert not patient.doubtful
+    assert errors(4 * ["wait", "no"], words(patient.text)) <= 2 < errors(4 * ["wait", "no"], words(hasty.text))
 
 
 async def test_languages(engine: FasterWhisper) -> None:

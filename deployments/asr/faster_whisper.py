@@ -2,8 +2,9 @@
 
 Most of Whisper's time on a sentence goes into 25 s of silence. It is cut to `padding_ms` here, which makes the model
 prone to repeating itself, so the decoding is guarded (repetition penalty, n-gram block), the result is checked, and
-a suspicious one is redone as Whisper was trained: 30 s, no guard, no hint. Words that Whisper dreams up in silence
-and noise are recognised by its own two probabilities (Radford et al. 2022, section 4.5).
+a suspicious one is redone: with more padding and without the hint, and at last as Whisper was trained, on 30 s and
+without the guard. Words that Whisper dreams up in silence and noise are recognised by its own two probabilities
+(Radford et al. 2022, section 4.5).
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -111,8 +113,11 @@ class FasterWhisper:
         return self._transcript(audio, found, language)
 
     def _decode(self, samples: Floats, language: str, hint: str, hasty: bool, abandoned: threading.Event) -> Decoded:
-        decoded = self._decoder.quick(samples, language, hint)
-        if not (decoded.ran_away or repeats_itself(decoded.text)):
+        """The shortest padding that makes no suspicious text of it; each one costs more than the one before."""
+        decoded = self._decoder.quick(samples, language, hint, self._options.padding_ms)
+        if _is_suspicious(decoded) and not abandoned.is_set():
+            decoded = self._decoder.quick(samples, language, "", self._options.second_padding_ms)
+        if not _is_suspicious(decoded):
             return decoded
         if hasty or abandoned.is_set():
             return replace(decoded, text=before_repeating(decoded.text), words=(), doubtful=True)
@@ -139,9 +144,14 @@ class FasterWhisper:
         """Each worker once, at the same time: the first run of each allocates its memory."""
         noise = np.random.default_rng(0).normal(0, 0.01, SPEECH_RATE_HZ).astype(np.float32)
         language = self._known(self._options.language) or self._decoder.languages[0]
-        runs = [self._pool.submit(self._decoder.quick, noise, language, "") for _ in range(self._options.workers)]
+        decode = partial(self._decoder.quick, noise, language, "", self._options.padding_ms)
+        runs = [self._pool.submit(decode) for _ in range(self._options.workers)]
         for run in runs:
             run.result()
+
+
+def _is_suspicious(decoded: Decoded) -> bool:
+    return decoded.ran_away or repeats_itself(decoded.text)
 
 
 def _moved(decoded: Decoded, by_ms: int) -> Decoded:

@@ -32,6 +32,14 @@ class AsrOptions(ModelOptions):
         le=28_000,
         description="Silence after the speech, in place of filling 30 s. Below 4000 small models repeat themselves.",
     )
+    second_padding_ms: int = Field(
+        10_000,
+        ge=200,
+        le=28_000,
+        description="The same where the result is suspicious, as it is of one word in some voices. Below 10000 such a "
+        "word is still heard twice; a result that is suspicious again is redone with 30 s, which takes five times as "
+        "long.",
+    )
     beam_size: int = Field(1, ge=1, le=16, description="Hypotheses kept at once: 1 is greedy, and fastest.")
     repetition_penalty: float = Field(
         1.1, ge=1, le=2, description="Above 1 makes tokens less probable that were there before: fewer repetitions."

@@ -46,13 +46,13 @@ class WhisperDecoder:
     def unload(self) -> None:
         self._model.model.unload_model()
 
-    def quick(self, samples: Floats, language: str, hint: str) -> Decoded:
-        """float32[n] -> what is said in it, with short padding and the guards against repetition."""
+    def quick(self, samples: Floats, language: str, hint: str, padding_ms: int) -> Decoded:
+        """float32[n] -> what is said in it, with so much silence after it and the guards against repetition."""
         guards = {
             "repetition_penalty": self._options.repetition_penalty,
             "no_repeat_ngram_size": self._options.no_repeat_ngram,
         }
-        return self._decode(samples, language, hint, self._options.padding_ms, guards)
+        return self._decode(samples, language, hint, padding_ms, guards)
 
     def thorough(self, samples: Floats, language: str) -> Decoded:
         """The same as Whisper was trained: 30 s, nothing said before, and repetitions allowed."""
