@@ -31,7 +31,7 @@ class Partial:
 
     end_sample: int
     began_s: float
-    task: asyncio.Task[Listened]
+    task: asyncio.Future[Listened]
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +54,13 @@ class CallerTurn:
     """Stable words that the LLM has not read."""
     transcript: asyncio.Task[Listened] | None = None
     reply: Reply | None = None
+
+    def heard_up_to(self, end_sample: int, began_s: float, transcript: Transcript) -> None:
+        """Words of the turn that were asked for before anybody knew that it was one."""
+        known: asyncio.Future[Listened] = asyncio.get_running_loop().create_future()
+        known.set_result(transcript)
+        self.partial = Partial(end_sample, began_s, known)
+        self.unread_words += self.stable.push(transcript.text)
 
     def drop_reply(self) -> None:
         """The prepared answer is of no use; the transcript is."""

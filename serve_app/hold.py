@@ -13,6 +13,7 @@ from serve_app.caller_turn import CallerTurn
 from serve_app.conversation.barge_in import Intrusion, Verdict, judge_for
 from serve_app.conversation.echo import DELAY_MS, HEARD_MS, likeness
 from serve_app.conversation.listening import level_dbfs, milliseconds, samples
+from serve_app.conversation.timeline import now_s
 
 if TYPE_CHECKING:
     from serve_app.call import Call
@@ -94,7 +95,7 @@ class Hold:
             self._asking = self._call.spawn(self._read(hearing.voiced_samples, hearing.next_sample))
 
     async def _read(self, voiced_samples: int, end: int) -> None:
-        call = self._call
+        call, began_s = self._call, now_s()
         audio = call.ear.memory.between(self.turn.first_sample, end)
         try:
             limit_s = call.stage.options.deadlines.barge_in_words_s
@@ -104,6 +105,8 @@ class Hold:
                         audio, language=call.settings.language, hint=call.settings.hint, hasty=True
                     )
             self._words, self._read_samples = transcript.text.strip(), voiced_samples
+            if call.stage.options.listening.partials:
+                self.turn.heard_up_to(end, began_s, transcript)
         except Exception as failed:  # whatever it is: the call can do without these words
             log.warning("the words over the agent's voice are not known, the voice decides: %s", failed)
             self._words, self._words_expected = None, False

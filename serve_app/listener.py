@@ -163,6 +163,7 @@ class Listener:
         self._call.recorder.intrusion(hold.judged, verdict)
         if verdict is Verdict.INTERRUPTION:
             self._call.step(Event.INTERRUPTION_JUDGED)
+            self._partials.tell(hold.turn)  # it was judged by its words, mostly
         elif verdict is Verdict.FALSE_ALARM:
             self._doorman.dismiss(hold)
             if hold.early:

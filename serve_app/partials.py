@@ -72,12 +72,14 @@ class Partials:
         self._took_s = now_s() - began_s
         if not isinstance(listened, AntiphonError):
             turn.unread_words += turn.stable.push(listened.text)
-            if turn is self._call.turn and self._call.state is State.HEARING:
-                self._tell(turn)
+            self.tell(turn)
         return listened
 
-    def _tell(self, turn: CallerTurn) -> None:
+    def tell(self, turn: CallerTurn) -> None:
+        """The caller's side, and the LLM, what is new of its words. Not once it is judged whether it is over."""
         call, text, latest = self._call, turn.stable.text, turn.stable.latest
+        if turn is not call.turn or call.state is not State.HEARING:
+            return
         if latest and (latest, text) != turn.told and turn.announced and call.settings.transcribe:
             turn.told = latest, text
             call.stage.outbox.tell(TranscribedSoFar(turn.item.id, latest, len(text)))

@@ -11,7 +11,7 @@ from deployments.audio import resample
 from deployments.contracts import Pcm, Transcript
 from deployments.errors import ModelFailed
 from deployments.tones import decode
-from serve_app.call_options import CallOptions, TurnTakingOptions
+from serve_app.call_options import CallOptions, ListeningOptions, TurnTakingOptions
 from serve_app.conversation import messages as m
 from tests.call_kit import PLAY_RATE_HZ, PacedLine, Rig, answered, calling, said, silence, speaking, statuses
 
@@ -93,6 +93,24 @@ async def test_a_word_stops_it() -> None:
         assert statuses(rig) == [("cancelled", "turn_detected")]
         await rig.line.wait(m.AnswerStarted, 2)
         assert rig.texts()[2] == ("user", "wait")
+
+
+@pytest.mark.parametrize("partials", [True, False])
+async def test_the_words_that_stopped_it_are_the_first_that_are_told(partials: bool) -> None:
+    never = ListeningOptions(partials=partials, partial_from_ms=60_000)
+    async with calling(options=CallOptions(prefill=False, listening=never), speed=1.0) as rig:
+        rig.line.give(said("count to 20"))
+        await speaking(rig)
+        before = len(rig.line.all(m.TranscribedSoFar))
+        rig.line.give(said("wait a moment please tell me something else", pause_ms=0))
+        await rig.line.wait(m.AnswerFinished)
+        await rig.line.wait(m.SpeechStarted, 2)
+        told = [event.text for event in rig.line.all(m.TranscribedSoFar)[before:]]
+        assert len(told) == partials
+        assert all("wait".startswith(text) for text in told)
+        rig.line.give(silence(800))
+        await rig.line.wait(m.AnswerStarted, 2)
+        assert rig.texts()[2] == ("user", "wait a moment please tell me something else")
 
 
 async def test_where_voice_alone_decides_a_backchannel_stops_it() -> None:
