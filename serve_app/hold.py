@@ -75,6 +75,7 @@ class Hold:
             ),
             echo_likeness=self._likeness() if self._by_words else 0.0,
             words=self._words,
+            orders_silence=self._call.manners.orders_silence(self._words or ""),
             unread_ms=milliseconds(hearing.voiced_samples - self._read_samples),
             words_expected=self._words_expected,
         )
@@ -143,6 +144,11 @@ class Doorman:
             self._dismissed = Dismissed(
                 hold.first_sample, hearing.last_voiced_sample, intrusion.level_dbfs, echo, until
             )
+
+    @property
+    def hears_echo(self) -> bool:
+        """Is the sound that was dismissed last an echo?"""
+        return self._dismissed is not None and self._dismissed.echo
 
     def lets_by(self, first_sample: int) -> int | None:
         """Where that began which is to be listened to; None: this voice is only more of what was dismissed."""

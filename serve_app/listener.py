@@ -20,6 +20,7 @@ from serve_app.ear import Ear
 from serve_app.hold import Doorman, Hold
 from serve_app.partials import Partials
 from serve_app.reply import Reply
+from serve_app.second_hearing import SecondHearing
 
 if TYPE_CHECKING:
     from serve_app.call import Call
@@ -43,6 +44,7 @@ class Listener:
         self._partials = Partials(call, ear)
         self._hold: Hold | None = None
         self._doorman = Doorman(call)
+        self._second_hearing = SecondHearing(call)
         self.idle_since: int | None = None
         """The sample from which nobody has spoken after an answer."""
 
@@ -73,6 +75,8 @@ class Listener:
         began = self._doorman.lets_by(fact.first_sample) if over_the_agent else fact.first_sample
         if began is None:
             self._ear.hearing.end_of_speech()
+            if self._doorman.hears_echo:
+                self._second_hearing.doubt(fact.first_sample)
             call.recorder.dismissed()
             return
         first = max(began - self._ear.prefix_samples, call.uncommitted_sample)
@@ -153,6 +157,7 @@ class Listener:
         elif turn is None and state is State.IDLE:
             self._ear.forget_idle_audio()
             self._watch_idleness()
+        self._second_hearing.tick()
         self._call.manners.watch()
 
     def _judge_hold(self, hold: Hold) -> None:
@@ -166,6 +171,8 @@ class Listener:
             self._partials.tell(hold.turn)  # it was judged by its words, mostly
         elif verdict is Verdict.FALSE_ALARM:
             self._doorman.dismiss(hold)
+            if self._doorman.hears_echo:
+                self._second_hearing.doubt(hold.first_sample)
             if hold.early:
                 self._call.stage.outbox.rewind()
             self._call.step(Event.FALSE_ALARM_JUDGED)

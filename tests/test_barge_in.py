@@ -35,6 +35,7 @@ intrusions = st.builds(
         ("words that may yet be an echo", replace(VOICE, words="stop", echo_likeness=0.45), None),
         ("they go on", replace(VOICE, words="stop it", echo_likeness=0.45, voiced_ms=460), STOP),
         ("they are over", replace(LONG_OVER, words="stop", echo_likeness=0.45), STOP),
+        ("an order, taken for an echo", replace(VOICE, words="stop", echo_likeness=0.9, orders_silence=True), STOP),
         ("an echo", replace(VOICE, words="the agent's words", echo_likeness=0.6), ON),
         ("a backchannel goes on", replace(VOICE, words="yeah"), None),
         ("a hum goes on", replace(VOICE, words="Mm-hmm.", unread_ms=128), ON),

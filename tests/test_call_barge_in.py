@@ -222,6 +222,41 @@ async def test_a_caller_who_speaks_over_a_known_echo_stops_the_agent() -> None:
         assert (await rig.line.wait(m.TurnTimed)).timeline["outcome"] == "interrupted"
 
 
+ALL_IS_ECHO = CallOptions(prefill=False, turn_taking=TurnTakingOptions(echo_likeness=0, echo_doubt=0))
+
+
+@pytest.mark.parametrize("before", [None, "wait a moment"])
+async def test_an_order_to_be_silent_is_obeyed_though_it_is_taken_for_an_echo(before: str | None) -> None:
+    async with calling(options=ALL_IS_ECHO, speed=1.0, paced=True) as rig:
+        rig.line.give(said("count to 100"))
+        await rig.line.state("speaking")
+        if before is not None:
+            rig.line.give(said(before))
+            await rig.line.state("speaking", 2)
+        rig.line.give(said("stop"), silence(1000))
+        await rig.line.wait(m.AnswerFinished)
+        assert statuses(rig)[0][0] == "cancelled"
+
+
+async def test_other_words_that_are_taken_for_an_echo_are_none() -> None:
+    async with calling(options=ALL_IS_ECHO, speed=1.0, paced=True) as rig:
+        rig.line.give(said("count to 20"))
+        await rig.line.state("speaking")
+        rig.line.give(said("never mind"), silence(1000))
+        await rig.line.wait(m.TurnTimed)
+        assert statuses(rig) == [("completed", None)]
+
+
+async def test_what_the_agent_says_itself_is_no_order() -> None:
+    async with calling(speed=4.0) as rig:
+        rig.line.give(said("bus stop"))
+        await rig.line.wait(m.TurnTimed)
+        assert "stop" in rig.texts()[1][1]
+        assert not rig.call.manners.orders_silence("Stop.")
+        assert rig.call.manners.orders_silence("Be quiet!")
+        assert not rig.call.manners.orders_silence("")
+
+
 async def test_one_window_of_voice_silences_an_agent_who_speaks_and_is_nothing_where_none_does() -> None:
     async with calling(speed=2.0) as rig:
         rig.line.give(a_window(rig), silence(300), said("count to 20"))

@@ -30,6 +30,8 @@ class Intrusion:
     """From 0 to 1, as `echo.likeness` has it."""
     words: str | None = None
     """What the ASR hears in it; "": nothing; None: it has not answered."""
+    orders_silence: bool = False
+    """The words are nothing but an order to be silent, and the agent itself does not say them."""
     unread_ms: int = 0
     """Voice that was heard since the audio of `words` ended."""
     words_expected: bool = True
@@ -59,7 +61,7 @@ class VoiceJudge:
 
 
 class WordsJudge:
-    """Words take the turn unless they are backchannels; echo, coughs and noise never do."""
+    """Words take the turn unless they are backchannels; echo, coughs and noise never do. "Stop" does in any case."""
 
     def __init__(self, options: TurnTakingOptions) -> None:
         self._options = options
@@ -67,6 +69,8 @@ class WordsJudge:
         self._hums = Backchannels(options.hums)
 
     def verdict(self, intrusion: Intrusion) -> Verdict | None:
+        if intrusion.orders_silence:
+            return Verdict.INTERRUPTION
         if intrusion.echo_likeness >= self._options.echo_likeness:
             return Verdict.FALSE_ALARM
         if intrusion.words is None and not intrusion.words_expected:
