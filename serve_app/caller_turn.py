@@ -51,7 +51,7 @@ class CallerTurn:
     told: tuple[str, str] = ("", "")
     """The words that the caller's side knows of, and those among them that are stable."""
     unread_words: int = 0
-    """Stable words that the LLM has not read."""
+    """Words that two transcripts had in common, and that the LLM has not read."""
     transcript: asyncio.Task[Listened] | None = None
     reply: Reply | None = None
 

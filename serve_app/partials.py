@@ -86,7 +86,7 @@ class Partials:
         if call.stage.options.prefill and turn.unread_words >= PREFILL_WORDS and not self._reading:
             turn.unread_words = 0
             self._reading = True
-            call.spawn(self._read(text))
+            call.spawn(self._read(turn.stable.likely))
 
     async def _read(self, text: str) -> None:
         """Let the LLM read what was said so far. The answer's prompt goes on from there."""

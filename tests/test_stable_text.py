@@ -9,19 +9,20 @@ from serve_app.conversation.stable_text import StableText
     ("transcripts", "stable"),
     [
         (["The child"], ""),
-        (["The child", "The child almost"], "The child"),
-        (["The child.", "the child, almost hurt"], "the child"),
-        (["The chai", "The child almost", "The child almost hurt"], "The child almost"),
-        (["And so my", "And so my fellow", "An so I fell"], "And so my"),
+        (["The child", "The child almost"], "The"),
+        (["The child.", "the child, almost hurt"], "the"),
+        (["The chai", "The child almost", "The child almost hurt"], "The child"),
+        (["Tell me along", "Tell me along", "Tell me a long story"], "Tell me"),
+        (["And so my", "And so my fellow", "An so I fell"], "And so"),
         (
             ["And so my", "And so my fellow", "An so I fell", "And so my fellow Americans", "And so my fellow"],
             "And so my fellow",
         ),
-        (["", "hello", "", "hello there", "hello there"], "hello there"),
+        (["", "hello", "", "hello there", "hello there"], "hello"),
         (["one two three", "one two", "one two three"], "one two"),
     ],
 )
-def test_what_two_in_a_row_have_in_common_is_stable(transcripts: list[str], stable: str) -> None:
+def test_what_two_in_a_row_have_in_common_is_stable_but_for_the_last_word(transcripts: list[str], stable: str) -> None:
     text = StableText()
     for transcript in transcripts:
         text.push(transcript)
@@ -34,8 +35,8 @@ def test_what_two_in_a_row_have_in_common_is_stable(transcripts: list[str], stab
         ([], ""),
         (["The chai."], "The chai"),
         (["The child", "The child almost"], "The child almost"),
-        (["The child", "The child.", "the child, almost hurt"], "The child almost hurt"),
-        (["And so my", "And so my fellow", "An so I fell"], "And so my"),
+        (["The child", "The child.", "the child, almost hurt"], "The child, almost hurt"),
+        (["And so my", "And so my fellow", "An so I fell"], "And so"),
     ],
 )
 def test_what_is_only_guessed_is_told_with_it(transcripts: list[str], latest: str) -> None:
@@ -52,5 +53,6 @@ def test_no_word_is_taken_back_and_each_is_counted_once(transcripts: list[str]) 
         counted += text.push(transcript)
         assert text.text.startswith(before)
         assert text.latest.startswith(text.text)
-        assert len(text.text.split()) == counted
+        assert text.likely.startswith(text.text)
+        assert len(text.text.split()) <= len(text.likely.split()) <= counted
         before = text.text

@@ -2,7 +2,7 @@
 
 Local agreement (Liu et al. 2020, "Low-latency sequence-to-sequence speech recognition and translation by partial
 hypothesis selection"; Machacek et al. 2023 for Whisper): the words at the beginning that two transcripts in a row have
-in common will mostly stay.
+in common will mostly stay, but for the last.
 """
 
 _SIGNS = ".,;:?!…\"'“”‘’()-"
@@ -14,16 +14,27 @@ def _bare(word: str) -> str:
 
 
 class StableText:
-    """Grows by whole words and takes none back."""
+    """Grows by whole words and takes none back.
+
+    The last word of a transcript may be only half heard ("Tell me along" of "a long story"), and the next transcript,
+    a fifth of a second later, often mistakes it for the same: it becomes stable when there is a word after it.
+    """
 
     def __init__(self) -> None:
         self._words: list[str] = []
         self._before: list[str] = []
+        self._edge: list[str] = []
+        self._most = 0
 
     @property
     def text(self) -> str:
         """Without a sign at its end: that the sentence is over, nobody knows yet."""
         return " ".join(self._words).rstrip(_SIGNS)
+
+    @property
+    def likely(self) -> str:
+        """The stable words, and the last one that two transcripts had in common."""
+        return " ".join([*self._words, *self._edge]).rstrip(_SIGNS)
 
     @property
     def latest(self) -> str:
@@ -33,15 +44,17 @@ class StableText:
         return " ".join(filter(None, [self.text, *guess])).rstrip(_SIGNS)
 
     def push(self, transcript: str) -> int:
-        """The transcript of all that was said so far. Returns how many words became stable by it."""
-        words = transcript.split()
-        agreed = _agreed(self._before, words)
-        self._before = words
-        known = len(self._words)
-        if agreed <= known or _agreed(self._words, words) < known:  # nothing more, or it doubts what was taken for sure
+        """The transcript of all that was said so far. Returns how many more words are likely than ever before."""
+        words, known = transcript.split(), len(self._words)
+        agreed, whole = _agreed(self._before, words), max(0, len(self._before) - 1)
+        self._before, self._edge = words, []
+        if _agreed(self._words, words) < known:  # it doubts what was taken for sure
             return 0
-        self._words += words[known:agreed]
-        return agreed - known
+        self._words += words[known : min(agreed, whole)]
+        self._edge = words[len(self._words) : agreed]
+        more = max(0, agreed - self._most)
+        self._most += more
+        return more
 
 
 def _agreed(one: list[str], other: list[str]) -> int:
