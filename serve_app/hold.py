@@ -10,7 +10,7 @@ from deployments.audio import resample, to_float
 from deployments.contracts import SPEECH_RATE_HZ
 from deployments.urgency import Priority, urgent
 from serve_app.caller_turn import CallerTurn
-from serve_app.conversation.barge_in import Intrusion, Verdict, judge_for
+from serve_app.conversation.barge_in import Intrusion, Verdict, judge_for, repeats
 from serve_app.conversation.echo import DELAY_MS, HEARD_MS, likeness
 from serve_app.conversation.listening import level_dbfs, milliseconds, samples
 from serve_app.conversation.timeline import now_s
@@ -76,6 +76,7 @@ class Hold:
             echo_likeness=self._likeness() if self._by_words else 0.0,
             words=self._words,
             orders_silence=self._call.manners.orders_silence(self._words or ""),
+            own_words=repeats(self._words or "", self._call.stage.history.last_answer()),
             unread_ms=milliseconds(hearing.voiced_samples - self._read_samples),
             words_expected=self._words_expected,
         )
@@ -137,7 +138,7 @@ class Doorman:
     def dismiss(self, hold: Hold) -> None:
         """A false alarm. One that is over is not remembered, but an echo comes again."""
         options, hearing, intrusion = self._call.stage.options.turn_taking, self._call.ear.hearing, hold.judged
-        echo = intrusion.echo_likeness >= options.echo_likeness
+        echo = intrusion.echo_likeness >= options.echo_likeness or intrusion.own_words
         if echo or not hearing.paused:
             hum = bool(intrusion.words) and not echo
             until = hold.first_sample + samples(options.hum_ms) if hum else None

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.call_options import BACKCHANNELS, TurnTakingOptions
-from serve_app.conversation.barge_in import Backchannels, Intrusion, Verdict, VoiceJudge, WordsJudge, judge_for
+from serve_app.conversation.barge_in import Backchannels, Intrusion, Verdict, VoiceJudge, WordsJudge, judge_for, repeats
 
 OPTIONS = TurnTakingOptions()
 JUDGE = WordsJudge(OPTIONS)
@@ -24,6 +24,7 @@ intrusions = st.builds(
     words=st.sampled_from([None, "", "mhm", "yeah right", "i", "stop", "what about tomorrow"]),
     unread_ms=st.integers(0, 1000),
     words_expected=st.booleans(),
+    own_words=st.booleans(),
 )
 
 
@@ -36,6 +37,9 @@ intrusions = st.builds(
         ("they go on", replace(VOICE, words="stop it", echo_likeness=0.45, voiced_ms=460), STOP),
         ("they are over", replace(LONG_OVER, words="stop", echo_likeness=0.45), STOP),
         ("an order, taken for an echo", replace(VOICE, words="stop", echo_likeness=0.9, orders_silence=True), STOP),
+        ("the agent's words", replace(VOICE, words="I'm sorry.", own_words=True), None),
+        ("the agent's words are over", replace(OVER, words="I'm sorry.", own_words=True), ON),
+        ("and somebody goes on", replace(VOICE, words="I'm sorry.", own_words=True, voiced_ms=460), STOP),
         ("an echo", replace(VOICE, words="the agent's words", echo_likeness=0.6), ON),
         ("a backchannel goes on", replace(VOICE, words="yeah"), None),
         ("a hum goes on", replace(VOICE, words="Mm-hmm.", unread_ms=128), ON),
@@ -80,7 +84,7 @@ def test_neither_an_echo_nor_a_backchannel_that_is_over_stops_the_agent(intrusio
 
 @given(intrusions)
 def test_words_that_are_no_echo_stop_it_at_once(intrusion: Intrusion) -> None:
-    assert JUDGE.verdict(replace(intrusion, words="stop", echo_likeness=0.0)) is STOP
+    assert JUDGE.verdict(replace(intrusion, words="stop", echo_likeness=0.0, own_words=False)) is STOP
 
 
 @given(intrusions)
@@ -90,6 +94,21 @@ def test_voice_alone_may_decide(intrusion: Intrusion) -> None:
     assert (verdict is STOP) == (intrusion.voiced_ms >= OPTIONS.interruption_ms)
     blind = replace(intrusion, echo_likeness=0.0, words=None, words_expected=False)
     assert verdict is judge.verdict(blind) is JUDGE.verdict(blind)
+
+
+@pytest.mark.parametrize(
+    ("words", "repeated"),
+    [
+        ("I'm sorry.", True),
+        ("sorry you", True),
+        ("Sorry, you're no", True),
+        ("I'm not", False),
+        ("", False),
+        ("?", False),
+    ],
+)
+def test_who_repeats_the_agent(words: str, repeated: bool) -> None:
+    assert repeats(words, "I'm sorry, I'm sorry. I am sorry you're not available.") is repeated
 
 
 @given(st.lists(st.sampled_from(BACKCHANNELS), min_size=1, max_size=4), st.integers(1, 40))

@@ -238,6 +238,15 @@ async def test_an_order_to_be_silent_is_obeyed_though_it_is_taken_for_an_echo(be
         assert statuses(rig)[0][0] == "cancelled"
 
 
+@pytest.mark.parametrize(("words", "outcome"), [("seven", "answered"), ("six seven eight nine no", "interrupted")])
+async def test_the_agents_own_words_are_an_echo_unless_they_go_on(words: str, outcome: str) -> None:
+    async with calling(speed=1.0, paced=True) as rig:
+        rig.line.give(said("count to 20"))
+        await rig.line.state("speaking")
+        rig.line.give(said(words))
+        assert (await rig.line.wait(m.TurnTimed)).timeline["outcome"] == outcome
+
+
 async def test_other_words_that_are_taken_for_an_echo_are_none() -> None:
     async with calling(options=ALL_IS_ECHO, speed=1.0, paced=True) as rig:
         rig.line.give(said("count to 20"))

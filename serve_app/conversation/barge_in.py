@@ -32,6 +32,8 @@ class Intrusion:
     """What the ASR hears in it; "": nothing; None: it has not answered."""
     orders_silence: bool = False
     """The words are nothing but an order to be silent, and the agent itself does not say them."""
+    own_words: bool = False
+    """The agent itself says them, one after the other."""
     unread_ms: int = 0
     """Voice that was heard since the audio of `words` ended."""
     words_expected: bool = True
@@ -82,10 +84,18 @@ class WordsJudge:
         return self._words(intrusion)
 
     def _words(self, intrusion: Intrusion) -> Verdict | None:
+        if intrusion.own_words and intrusion.voiced_ms < self._options.unheard_ms:
+            return self._repeated(intrusion)
         doubtful = intrusion.echo_likeness >= self._options.echo_doubt
         if doubtful and intrusion.voiced_ms < self._options.unheard_ms and not self._late(intrusion):
             return None  # an echo has words as well, and is known for certain a little later
         return Verdict.INTERRUPTION
+
+    def _repeated(self, intrusion: Intrusion) -> Verdict | None:
+        """The agent's words, but no longer than an echo lasts when the agent falls silent for it."""
+        if intrusion.silence_ms >= self._options.backchannel_silence_ms and not intrusion.unread_ms:
+            return Verdict.FALSE_ALARM
+        return Verdict.INTERRUPTION if self._too_long(intrusion) else None
 
     def _backchannel(self, intrusion: Intrusion) -> Verdict | None:
         if intrusion.voiced_ms < self._options.hum_ms and self._hums.are_all_of(intrusion.words or ""):
@@ -143,6 +153,11 @@ class Backchannels:
         while phrase := next((known for known in self._phrases if f"{rest} ".startswith(f"{known} ")), None):
             rest = rest[len(phrase) :].lstrip()
         return rest
+
+
+def repeats(words: str, text: str) -> bool:
+    """Are these words in the text, one after the other, the last of them perhaps cut short?"""
+    return plain(words) != "" and f" {plain(words)}" in f" {plain(text)}"
 
 
 def plain(text: str) -> str:
