@@ -153,7 +153,11 @@ class TurnTakingOptions(Options):
         description="Less voice over the agent's than this was a cough or a click. From this on the ASR is asked what "
         "is said; where voice alone decides, it is an interruption.",
     )
-    hold_ms: int = Field(400, ge=0, description="Silence after which an agent who fell silent for nothing speaks on.")
+    hold_ms: int = Field(
+        400,
+        ge=0,
+        description="Silence after which an agent speaks on who fell silent for a sound too short to be read.",
+    )
     words_every_ms: int = Field(
         160, ge=32, description="After so much more voice the ASR is asked again: a word has about 300 ms."
     )
@@ -185,7 +189,8 @@ class TurnTakingOptions(Options):
     backchannel_silence_ms: int = Field(
         260,
         ge=0,
-        description="Silence after a backchannel that makes sure that nothing follows: between words are up to 200.",
+        description="Silence after a backchannel, or a sound without words, that makes sure that nothing follows: "
+        "between words are up to 200.",
     )
     hums: tuple[str, ...] = Field(
         HUMS,

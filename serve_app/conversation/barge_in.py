@@ -108,7 +108,9 @@ class WordsJudge:
         options = self._options
         brief = intrusion.voiced_ms < options.interruption_ms
         nothing_heard = intrusion.words == "" and not intrusion.unread_ms
-        if intrusion.silence_ms >= options.hold_ms and (brief or nothing_heard):
+        if intrusion.silence_ms >= options.hold_ms and brief:
+            return Verdict.FALSE_ALARM
+        if intrusion.silence_ms >= options.backchannel_silence_ms and nothing_heard:
             return Verdict.FALSE_ALARM
         if self._too_long(intrusion) and (brief or intrusion.words == "" or self._faint(intrusion)):
             return Verdict.FALSE_ALARM
