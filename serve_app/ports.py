@@ -10,10 +10,18 @@ PORTS = range(20_000, 32_768)
 and any connection made meanwhile could have taken one of theirs."""
 
 
+_promised: set[int] = set()
+
+
+def promise(port: int) -> None:
+    """Somebody will listen there: from now on it is not free, though it may take seconds until they do."""
+    _promised.add(port)
+
+
 def free_port(besides: Container[int] = ()) -> int:
-    """One that nobody listens on, by TCP or UDP, and none of `besides`."""
+    """One that nobody listens on, by TCP or UDP, nor is promised, and none of `besides`."""
     while True:
-        if (port := random.choice(PORTS)) in besides:
+        if (port := random.choice(PORTS)) in besides or port in _promised:
             continue
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
             try:

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from serve_app import ports
-from serve_app.ports import cannot_listen, free_port, free_ports
+from serve_app.ports import cannot_listen, free_port, free_ports, promise
 
 
 def test_ports_are_free_or_it_is_said_why_not() -> None:
@@ -39,3 +39,11 @@ def test_a_free_port_is_free_and_not_the_other_one(monkeypatch: pytest.MonkeyPat
         two = [taken[2], other.getsockname()[1]]
     monkeypatch.setattr(ports, "PORTS", two)
     assert {free_port(besides=two[:1]) for _ in range(20)} == {two[1]}
+
+
+def test_a_port_that_is_promised_is_not_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = free_ports(2)
+    monkeypatch.setattr(ports, "PORTS", two)
+    monkeypatch.setattr(ports, "_promised", set())
+    promise(two[0])
+    assert {free_port() for _ in range(20)} == {two[1]}

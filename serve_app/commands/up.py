@@ -75,7 +75,7 @@ class RoomsHere:
 def run(args: argparse.Namespace) -> int:
     from serve_app.commands.check_config import refuse
     from serve_app.config_file import missing_config, read_config
-    from serve_app.ports import cannot_listen
+    from serve_app.ports import cannot_listen, promise
     from serve_app.problems import SettingsError
     from serve_app.supervisor import Supervisor
 
@@ -90,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
     for number, option in asked:
         if reason := cannot_listen(host, number, option):
             return refuse_line(reason)
+        promise(number)
     if args.livekit_port == port:
         return refuse_line(f"port {port} cannot be both: choose another one with --livekit-port")
     if args.no_livekit:
