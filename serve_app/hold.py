@@ -49,6 +49,7 @@ class Hold:
         self._judge = judge_for(call.stage.options.turn_taking)
         self._asking: asyncio.Task[None] | None = None
         self._words: str | None = None
+        self._orders_silence = self._own_words = False
         self._words_expected = self._by_words = call.stage.options.turn_taking.barge_in == "words"
         self._read_samples = 0  # of the voice
         self._echo_looked_at, self._echo = 0, 0.0
@@ -75,8 +76,8 @@ class Hold:
             ),
             echo_likeness=self._likeness() if self._by_words else 0.0,
             words=self._words,
-            orders_silence=self._call.manners.orders_silence(self._words or ""),
-            own_words=repeats(self._words or "", self._call.stage.history.last_answer()),
+            orders_silence=self._orders_silence,
+            own_words=self._own_words,
             unread_ms=milliseconds(hearing.voiced_samples - self._read_samples),
             words_expected=self._words_expected,
         )
@@ -107,6 +108,8 @@ class Hold:
                         audio, language=call.settings.language, hint=call.settings.hint, hasty=True
                     )
             self._words, self._read_samples = transcript.text.strip(), voiced_samples
+            self._orders_silence = call.manners.orders_silence(self._words)
+            self._own_words = repeats(self._words, call.stage.history.last_answer())
             if call.stage.options.listening.partials:
                 self.turn.heard_up_to(end, began_s, transcript)
         except Exception as failed:  # whatever it is: the call can do without these words

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from deployments.errors import AntiphonError
 from serve_app.conversation.listening import samples
+from serve_app.reply import Reply
 from serve_app.words import understand
 
 if TYPE_CHECKING:
@@ -23,25 +24,30 @@ class SecondHearing:
 
     def __init__(self, call: "Call") -> None:
         self._call = call
-        self._first_sample: int | None = None
+        self._doubted: tuple[int, Reply] | None = None
+        """Its first sample, and the answer that it sounded over."""
         self._asking = False
 
     def doubt(self, first_sample: int) -> None:
         """What began there was no interruption, as it seems. Ignored while another such sound is heard out."""
-        if self._first_sample is None and not self._call.stage.held_back:
-            self._first_sample = first_sample
+        reply = self._call.reply
+        if self._doubted is None and reply is not None and not self._call.stage.held_back:
+            self._doubted = first_sample, reply
 
     def tick(self) -> None:
-        first, end = self._first_sample, self._call.ear.memory.next_sample
-        if first is not None and not self._asking and end - first >= samples(ORDER_MS):
+        if self._doubted is None or self._asking:
+            return
+        (first, reply), end = self._doubted, self._call.ear.memory.next_sample
+        if end - first >= samples(ORDER_MS):
             self._asking = True
-            self._call.spawn(self._hear_out(first, end))
+            self._call.spawn(self._hear_out(first, end, reply))
 
-    async def _hear_out(self, first: int, end: int) -> None:
+    async def _hear_out(self, first: int, end: int, reply: Reply) -> None:
         call = self._call
         try:
             listened = await understand(call, call.ear.memory.between(first - call.ear.prefix_samples, end), hasty=True)
-            if not isinstance(listened, AntiphonError) and call.manners.orders_silence(listened.text):
+            ordered = not isinstance(listened, AntiphonError) and call.manners.orders_silence(listened.text)
+            if ordered and call.reply is reply:  # and not the answer to what was said since
                 call.stop_speaking()
         finally:
-            self._first_sample, self._asking = None, False
+            self._doubted, self._asking = None, False

@@ -85,21 +85,19 @@ class WordsJudge:
 
     def _words(self, intrusion: Intrusion) -> Verdict | None:
         if intrusion.own_words and intrusion.voiced_ms < self._options.unheard_ms:
-            return self._repeated(intrusion)
+            return self._unless_it_goes_on(intrusion)  # it does not: an echo ends when the agent falls silent for it
         doubtful = intrusion.echo_likeness >= self._options.echo_doubt
         if doubtful and intrusion.voiced_ms < self._options.unheard_ms and not self._late(intrusion):
             return None  # an echo has words as well, and is known for certain a little later
         return Verdict.INTERRUPTION
 
-    def _repeated(self, intrusion: Intrusion) -> Verdict | None:
-        """The agent's words, but no longer than an echo lasts when the agent falls silent for it."""
-        if intrusion.silence_ms >= self._options.backchannel_silence_ms and not intrusion.unread_ms:
-            return Verdict.FALSE_ALARM
-        return Verdict.INTERRUPTION if self._too_long(intrusion) else None
-
     def _backchannel(self, intrusion: Intrusion) -> Verdict | None:
         if intrusion.voiced_ms < self._options.hum_ms and self._hums.are_all_of(intrusion.words or ""):
             return Verdict.FALSE_ALARM
+        return self._unless_it_goes_on(intrusion)
+
+    def _unless_it_goes_on(self, intrusion: Intrusion) -> Verdict | None:
+        """These words are nothing, if no others follow."""
         if intrusion.silence_ms >= self._options.backchannel_silence_ms and not intrusion.unread_ms:
             return Verdict.FALSE_ALARM
         return Verdict.INTERRUPTION if self._too_long(intrusion) else None
