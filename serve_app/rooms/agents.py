@@ -22,7 +22,7 @@ from serve_app.rooms.roll import Ended, Stay
 from serve_app.rooms.server import Badge, ServerGone
 from serve_app.sessions import KeptSession, Sessions
 from serve_app.transports.livekit_audio import Metronome
-from serve_app.transports.livekit_ffi import keep_logs_native
+from serve_app.transports.livekit_ffi import keep_logs_native, let_go_late
 from serve_app.transports.livekit_joining import RoomLost, Ticket
 from serve_app.transports.livekit_line import RoomLine
 from serve_app.transports.livekit_room import LiveKitRoom
@@ -80,6 +80,7 @@ class RoomAgents:
         self._sessions = sessions or Sessions()
         self._tasks: set[asyncio.Task[None]] = set()
         keep_logs_native()
+        let_go_late()
 
     def reserve(self, room: str, metadata: str = "", caller: str | None = None) -> Reserved | None:
         """A place for this room; None when there is none, or an agent of ours is there."""

@@ -4,12 +4,13 @@ private there, so they are kept in this one place; requirements/ pins the versio
 import asyncio
 import ctypes
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from itertools import cycle
 from typing import Any, NamedTuple
 
 import numpy as np
 from livekit import rtc
-from livekit.rtc._ffi_client import FfiClient, ffi_event_callback
+from livekit.rtc._ffi_client import FfiClient, FfiHandle, ffi_event_callback
 from livekit.rtc._proto import ffi_pb2
 from livekit.rtc._proto.room_pb2 import AudioEncoding as AudioEncoding
 from livekit.rtc.version import __version__
@@ -113,6 +114,21 @@ def keep_logs_native() -> None:
     on it writes its errors to stderr by itself; the variable RUST_LOG says what else."""
     client = FfiClient.instance
     client._ffi_lib.livekit_ffi_initialize(ffi_event_callback, False, b"python", __version__.encode())
+
+
+def let_go_late() -> None:
+    """A room that is left ends the tracks that were heard in it natively, in a thread of its own. `FfiHandle` asserts
+    that the native side of a track is there when Python lets go of it, which fails where both happen at once. From now
+    on it may be gone already."""
+    FfiHandle.dispose = _dispose  # type: ignore[method-assign]
+
+
+def _dispose(self: FfiHandle) -> None:
+    with suppress(AssertionError):
+        _asserting_dispose(self)
+
+
+_asserting_dispose = FfiHandle.dispose
 
 
 def hear_only_own(room: rtc.Room) -> None:
