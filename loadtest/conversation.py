@@ -1,6 +1,6 @@
 """A conversation with a running voice agent, played from a script of cases, kept, and measured from its recordings.
 
-python -m loadtest.conversation [--transport room|socket] [--size small|full] [--only NAME,…] [--out reports/]
+python -m loadtest.conversation [--transport room|socket|both] [--size small|full] [--only NAME,…] [--out reports/]
 
     --url URL                     an Antiphon server that runs; else `antiphon up CONFIG` is started for the run
     --livekit-url URL --token T   the room of this token, with any LiveKit agent in it; each case joins it anew
@@ -9,7 +9,8 @@ python -m loadtest.conversation [--transport room|socket] [--size small|full] [-
     --realtime-url URL            any server of the OpenAI Realtime protocol
 
 Each case is a call of its own (`loadtest/conversation.yaml`; `--cases` for others), played once with `--size small`
-(some minutes), and as often as it says with `--size full` (half an hour). After the calls the models of --config are
+(some minutes), and as often as it says with `--size full` (half an hour). With `--transport both` each is then played
+once over the Realtime socket of the same server, for a table of its own. After the calls the models of --config are
 asked alone, on this machine: for the floor, for plain Whisper's words, for the voice's own pauses; `--without-models`
 leaves these rows empty. Prints a table of what was measured, saves JSON, a picture and one page of HTML to look at and
 to listen to, keeps all recordings, and ends with one line of JSON, a key a row. No time makes it fail.
@@ -24,13 +25,15 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from loadtest.alone import Alone
 from loadtest.arguments import positive
-from loadtest.conversation_report import write
-from loadtest.lines import Target, opened
+from loadtest.conversation_report import of_both, write
+from loadtest.lines import Target, Transport, opened
 from loadtest.repertoire import Repertoire
 from loadtest.room_process import THREAD_SWITCH_S
 from loadtest.room_ticket import Keys, Ticket
@@ -49,7 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtest.conversation", description=(__doc__ or "").split("\n")[0])
     whom = parser.add_argument_group("whom to call")
     whom.add_argument("--url", help="an Antiphon server that runs already; else one is started")
-    whom.add_argument("--transport", choices=("room", "socket"), default="room", help="the way to it (%(default)s)")
+    ways = "the way to it; both: first in rooms, then each case once over the socket (%(default)s)"
+    whom.add_argument("--transport", choices=("room", "socket", "both"), default="room", help=ways)
     whom.add_argument("--livekit-url", metavar="URL", help="a LiveKit server, with --token or --agent")
     whom.add_argument("--token", help="for a room with an agent in it, anybody's")
     whom.add_argument("--agent", metavar="NAME", help="call this agent, anybody's, by LIVEKIT_API_KEY and …_SECRET")
@@ -80,10 +84,14 @@ def _target(args: argparse.Namespace) -> Iterator[Target]:
     elif args.livekit_url:
         yield _somebodys_room(args)
     elif args.url:
-        yield Target(args.transport, args.url, args.api_key, way=Keys.from_environment())
+        yield Target(_first(args), args.url, args.api_key, way=Keys.from_environment())
     else:
-        with started_target(args.config, args.transport, {}) as target:
+        with started_target(args.config, _first(args), {}) as target:
             yield target
+
+
+def _first(args: argparse.Namespace) -> Transport:
+    return "socket" if args.transport == "socket" else "room"
 
 
 def _somebodys_room(args: argparse.Namespace) -> Target:
@@ -144,6 +152,28 @@ def _list(script: Script) -> None:
         print(f"{case.name:<20} {case.about}")
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What was played one way. `way_ms`: there and back, where it can be known."""
+
+    transport: Transport
+    takes: list[Take]
+    way_ms: float | None
+
+
+def _played_part(target: Target, scenes: Sequence[Scene], *, models: bool) -> _Part:
+    return _Part(target.transport, *asyncio.run(_measured(target, scenes, way=models)))
+
+
+def _written(args: argparse.Namespace, parts: Sequence[_Part], settings: str | None) -> dict[str, Any]:
+    """What the last line says. `settings`: of the models that are asked alone."""
+    results = [
+        write(args.out, part.transport, part.takes, args.transcribe, Alone(settings, part.way_ms) if settings else None)
+        for part in parts
+    ]
+    return results[0] if len(results) == 1 else of_both(*results)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 1 where no call could be played, 2 where there is no server, speech or script; a time never decides."""
     args = _parser().parse_args(argv)
@@ -153,18 +183,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.list:
             _list(script)
             return 0
-        scenes = list(Scenes(cases, args.repeat, args.seed, args.size).made(Repertoire(args.speech, args.config)))
+        if args.transport == "both" and (args.realtime_url or args.livekit_url):
+            raise CallFailed("--transport both wants an Antiphon server, which has rooms and a socket")
+        repertoire = Repertoire(args.speech, args.config)
+        scenes = list(Scenes(cases, args.repeat, args.seed, args.size).made(repertoire))
+        once = list(Scenes(cases, 1, args.seed).made(repertoire)) if args.transport == "both" else []
         with _target(args) as target:
             models = bool(target.url) and not target.foreign and not args.without_models
-            takes, there_and_back_ms = asyncio.run(_measured(target, scenes, way=models))
-        alone = Alone(resolved_settings(args.config), there_and_back_ms) if models else None
-        print(json.dumps(write(args.out, target.transport, takes, args.transcribe, alone)), flush=True)
+            played_parts = [_played_part(target, scenes, models=models)]
+            if once:
+                played_parts.append(_played_part(Target("socket", target.url), once, models=models))
+        said = _written(args, played_parts, resolved_settings(args.config) if models else None)
+        print(json.dumps(said), flush=True)
     except CallFailed as wrong:
         print(f"loadtest.conversation: {wrong}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    return 0 if any(take.said for take in takes) else 1
+    return 0 if all(any(take.said for take in part.takes) for part in played_parts) else 1
 
 
 if __name__ == "__main__":

@@ -39,13 +39,13 @@ def write(
     values_kept = {name: known for name, known in values.items() if "frame_" not in name}  # 50 a second
     rows = rows_of(facts, values)
     shown = f"{table(rows)}\n\n{NOTE}"
-    print(f"\n{shown}")
+    title = f"A conversation over a {transport}"
+    print(f"\n{title}\n{shown}")
     result = {**as_message(rows), "cases": len(takes), "failed": sum(bool(take.failed) for take in takes)}
     result |= {"transport": transport, "machine": machine()}
     details = [_details(take, fact) for take, fact in judged]
     text = json.dumps({**result, "values": values_kept, "takes": details}, indent=1)
     stem.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
-    title = f"A conversation over a {transport}"
     stem.with_suffix(".html").write_text(render(title, f"{machine()}\n\n{shown}", judged), encoding="utf-8")
     try:
         draw(stem.with_suffix(".png"), _picture(title, values))
@@ -53,6 +53,12 @@ def write(
         print("no picture: pip install 'antiphon[bench]'")
     print(f"listen to it: {stem.with_suffix('.html')}")
     return result
+
+
+def of_both(room: Mapping[str, Any], socket: Mapping[str, Any]) -> dict[str, Any]:
+    """One line of what `write` returned for a room and for a socket, whose keys begin with `socket_`."""
+    over_the_socket = {f"socket_{name}": said for name, said in socket.items() if name not in ("transport", "machine")}
+    return {**room, **over_the_socket, "transport": "both"}
 
 
 def _keep(stem: Path, takes: Sequence[Take]) -> None:

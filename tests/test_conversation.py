@@ -259,6 +259,7 @@ async def test_where_nobody_answers_the_case_failed(words: list[str], capsys: py
         (["--cases", "nowhere.yaml"], "nowhere.yaml: "),
         (["--only", "plane"], "there is no case plane; there are: question, stop"),
         (["--livekit-url", "ws://x"], "--livekit-url wants --token, or --agent"),
+        (["--livekit-url", "ws://x", "--transport", "both"], "--transport both wants an Antiphon server"),
     ],
 )
 def test_what_cannot_be_played_is_said_in_one_line(

@@ -37,20 +37,22 @@ async def conversation(url: str, transport: str, folder: Path) -> dict[str, Any]
     return said
 
 
-def check(said: dict[str, Any], folder: Path, transport: str) -> None:
-    assert said["failed"] == 0
-    assert said["voice_to_voice_ms"]["n"] == 2
-    assert said["unanswered"] == {"happened": 0, "chances": 2}
-    assert said["server_first_token_ms"]["n"] >= 2
-    assert said["transcript_told_ms"]["n"] >= 2
+def check(said: dict[str, Any], folder: Path, transport: str, row: str = "") -> None:
+    assert said[f"{row}failed"] == 0
+    assert said[f"{row}voice_to_voice_ms"]["n"] == 2
+    assert said[f"{row}unanswered"] == {"happened": 0, "chances": 2}
+    assert said[f"{row}server_first_token_ms"]["n"] >= 2
+    assert said[f"{row}transcript_told_ms"]["n"] >= 2
     takes = json.loads((folder / f"conversation_{transport}.json").read_text())["takes"]
     assert any("understood: " in line for line in takes[0]["words"])
 
 
-async def test_in_a_room(demo_rooms: System, tmp_path: Path) -> None:
-    said = await conversation(demo_rooms.url, "room", tmp_path)
+async def test_in_a_room_and_then_over_the_socket(demo_rooms: System, tmp_path: Path) -> None:
+    said = await conversation(demo_rooms.url, "both", tmp_path)
     check(said, tmp_path, "room")
+    check(said, tmp_path, "socket", "socket_")
     assert said["concealed_ms"]["n"] == 2
+    assert (said["socket_concealed_ms"]["n"], said["transport"]) == (0, "both")
 
 
 async def test_over_the_socket(demo_url: str, tmp_path: Path) -> None:
