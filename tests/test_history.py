@@ -66,6 +66,15 @@ def test_cutting_an_answer_leaves_what_was_heard() -> None:
     assert (item.text, item.heard_ms, item.status) == ("One two three four", 1200, "incomplete")
 
 
+def test_an_llm_sees_that_an_answer_was_broken_off_and_no_other() -> None:
+    history = History(1000)
+    item = spoken(history)
+    assert history.prompt("")[1] == Message("assistant", "One two three four five six.")
+    history.cut(item, 1200)
+    history.add(MessageItem("user", "five", status="incomplete"))
+    assert history.prompt("")[1:] == [Message("assistant", "One two three four …"), Message("user", "five")]
+
+
 def test_an_answer_heard_to_its_end_stays_whole() -> None:
     history = History(1000)
     item = spoken(history)

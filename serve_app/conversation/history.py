@@ -14,6 +14,10 @@ AUDIO_KEPT = 16
 CHARACTERS_PER_TOKEN = 4
 """English text in the vocabularies of current models; only used to keep prompts within bounds."""
 
+BROKEN_OFF = " …"
+"""After what was heard of an answer, for the LLM alone. A small model that is shown cut answers as whole ones makes
+its own like them: shorter ones, then always the same, then words without spaces."""
+
 MAX_TEXT_CHARS = 100_000
 """The longest text that the caller's side may give in one piece: an item's, or its instructions."""
 
@@ -224,7 +228,7 @@ def _tokens(items: list[Item]) -> int:
 
 
 def messages(items: list[Item]) -> list[Message]:
-    """Items as messages to an LLM; those without words, and asides, are left out."""
+    """Items as messages to an LLM; those without words, and asides, are left out, and a cut answer is shown for one."""
     result = []
     for item in items:
         if isinstance(item, FunctionCallItem):
@@ -232,5 +236,9 @@ def messages(items: list[Item]) -> list[Message]:
         elif isinstance(item, FunctionOutputItem):
             result.append(Message("tool", item.output, call_id=item.call_id))
         elif item.text.strip() and not item.aside:
-            result.append(Message(item.role, item.text.strip()))
+            result.append(Message(item.role, item.text.strip() + (BROKEN_OFF if _broken_off(item) else "")))
     return result
+
+
+def _broken_off(item: MessageItem) -> bool:
+    return item.role == "assistant" and item.status == "incomplete"
