@@ -181,7 +181,7 @@ class TurnTakingOptions(Options):
         ge=0,
         le=1000,
         description="Whoever speaks within this time of the answer's first sound had only paused, for nobody reacts so "
-        "fast. If it was nothing, the answer begins anew; later it goes on where it was.",
+        "fast. If it was nothing, the answer begins anew; later it goes on with the word that was broken.",
     )
     backchannels: tuple[str, ...] = Field(
         BACKCHANNELS, description="What a caller says without wanting the turn, in the language of the calls."

@@ -175,6 +175,8 @@ class Listener:
                 self._second_hearing.doubt(hold.first_sample)
             if hold.early:
                 self._call.stage.outbox.rewind()
+            else:
+                self._call.stage.outbox.mend()
             self._call.step(Event.FALSE_ALARM_JUDGED)
 
     def _judge_turn(self, turn: CallerTurn, judge: TurnJudge) -> None:

@@ -83,6 +83,9 @@ class Outbox:
     def rewind(self) -> None:
         """An answer that has just begun is to begin anew. Here the caller's side has its sound, and the clock."""
 
+    def mend(self) -> None:
+        """What the voice of the caller's side has broken is to go on with the broken word. Here likewise."""
+
     def end_pauses(self) -> None:
         """What was paused is over: only who is not there still keeps the agent silent."""
         for by in self._pausers - {"absence"}:

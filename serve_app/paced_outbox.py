@@ -14,6 +14,7 @@ import numpy as np
 from deployments.audio import frame_samples
 from deployments.contracts import Pcm
 from deployments.errors import CallerGone
+from serve_app.conversation.broken_word import broken_word_samples, quiet_samples
 from serve_app.conversation.items import MessageItem
 from serve_app.conversation.messages import (
     AnswerFinished,
@@ -34,8 +35,10 @@ AHEAD_S = 10
 and its words can be placed exactly when the caller stops it."""
 HURRY_FRAMES = 2
 """Sound that is worth breaking a silence for: a transport that asks ahead has enough of it."""
-ASKED_FRAMES = 8
-"""Frames remembered after they were asked for: more than any transport asks ahead."""
+ASKED_FRAMES = 40
+"""Frames remembered after they were asked for: more than any transport asks ahead, and than a word lasts."""
+WORD_S = 0.6
+"""As much is said again at most of what was broken."""
 OPENING_S = 1.0
 """An answer of which more was sent does not begin anew: the caller's voice is noticed much sooner."""
 
@@ -179,7 +182,49 @@ class PacedOutbox(Outbox):
             self._lane.appendleft(Sound(begun.pcm[self._used :], begun.item))
             self._used = 0
 
-    # --- an answer that has just begun
+    # --- an answer that goes on after it was broken for nothing
+
+    def mend(self) -> None:
+        if "voice" not in self._pausers or not self._sounds:
+            return
+        front = next(entry for entry in self._lane if isinstance(entry, Sound))
+        heard = self._heard(front.item)
+        again = broken_word_samples(heard, self._paced.rate_hz)
+        if again:
+            self._cut_off_used()
+            self._push_front(Sound(heard[-again:], front.item))
+            self._forget_end(again)
+        self._leave_out_silence()
+
+    def _heard(self, item: MessageItem) -> Pcm:
+        """What was sent of it last, without what was taken back; it is not remembered any longer."""
+        parts: list[Pcm] = []
+        wanted = round(WORD_S * self._paced.rate_hz)
+        while self._asked and wanted > 0 and all(part.item is item for part in self._asked[-1]):
+            for part in reversed(self._asked.pop()):
+                parts.append(part.pcm[-wanted:] if wanted > 0 else part.pcm[:0])
+                wanted -= len(part.pcm)
+        self._asked.clear()
+        return np.concatenate([*reversed(parts), np.zeros(0, np.int16)])
+
+    def _leave_out_silence(self) -> None:
+        """What is quiet at the lane's front. An answer's first sound stays whole: its first sample is waited for."""
+        passed: list[Event] = []
+        while self._lane and not (isinstance(self._lane[0], Sound) and self._lane[0].on_sent):
+            entry = self._lane.popleft()
+            if not isinstance(entry, Sound):
+                passed.append(entry)
+                continue
+            pcm = entry.pcm[self._used :]
+            self._used = 0
+            quiet = quiet_samples(pcm, self._paced.rate_hz)
+            self._lane_samples -= quiet
+            if quiet < len(pcm):
+                self._lane.appendleft(Sound(pcm[quiet:], entry.item))
+                break
+            self._sounds -= 1
+        self._lane.extendleft(reversed(passed))
+        self._note_progress()
 
     def rewind(self) -> None:
         self._take_back()
