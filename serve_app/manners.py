@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from serve_app.caller_turn import CallerTurn
-from serve_app.conversation.barge_in import repeats
+from serve_app.conversation.barge_in import plain
 from serve_app.conversation.items import AnswerOptions, Ending, Script, ServerVad
 from serve_app.conversation.listening import samples
 from serve_app.conversation.silence import Due, Silence
@@ -84,8 +84,8 @@ class Manners:
 
     def orders_silence(self, text: str) -> bool:
         """Is this an order to be silent, and not what the agent says itself?"""
-        said = self._call.stage.history.last_answer()
-        return self._orders.meaning(text) == "stop" and not repeats(text, said)
+        said = f" {plain(self._call.stage.history.last_answer())} "  # whole words: "stopped" there is no "stop"
+        return self._orders.meaning(text) == "stop" and f" {plain(text)} " not in said
 
     async def script_for(self, turns: Sequence[CallerTurn]) -> Script | None:
         """What the last of `turns` orders in so many words; None where the LLM is to answer. Raises what kept its words

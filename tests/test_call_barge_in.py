@@ -243,7 +243,7 @@ async def test_an_order_to_be_silent_is_obeyed_though_it_is_taken_for_an_echo(be
 async def test_the_agents_own_words_are_an_echo_unless_they_go_on(words: str, outcome: str) -> None:
     async with calling(speed=1.0, paced=True) as rig:
         rig.line.give(said("count to 20"))
-        await rig.line.state("speaking")
+        await rig.line.until(lambda: "seven" in rig.call.stage.history.last_answer(), "words to be repeated")
         rig.line.give(said(words))
         assert (await rig.line.wait(m.TurnTimed)).timeline["outcome"] == outcome
 
@@ -265,6 +265,9 @@ async def test_what_the_agent_says_itself_is_no_order() -> None:
         assert not rig.call.manners.orders_silence("Stop.")
         assert rig.call.manners.orders_silence("Be quiet!")
         assert not rig.call.manners.orders_silence("")
+        rig.line.give(said("the bus stopped"))
+        await rig.line.wait(m.TurnTimed, 2)
+        assert rig.call.manners.orders_silence("Stop.")
 
 
 async def test_one_window_of_voice_silences_an_agent_who_speaks_and_is_nothing_where_none_does() -> None:
