@@ -8,6 +8,7 @@ what it has not sent, and the lane begins with that when it goes on.
 
 from collections import deque
 from collections.abc import Callable
+from itertools import takewhile
 
 import numpy as np
 
@@ -35,10 +36,8 @@ AHEAD_S = 10
 and its words can be placed exactly when the caller stops it."""
 HURRY_FRAMES = 2
 """Sound that is worth breaking a silence for: a transport that asks ahead has enough of it."""
-ASKED_FRAMES = 40
-"""Frames remembered after they were asked for: more than any transport asks ahead, and than a word lasts."""
-WORD_S = 0.6
-"""As much is said again at most of what was broken."""
+ASKED_FRAMES = 30
+"""Frames remembered after they were asked for: more than any transport asks ahead, and as much as a word lasts."""
 OPENING_S = 1.0
 """An answer of which more was sent does not begin anew: the caller's voice is noticed much sooner."""
 
@@ -187,25 +186,20 @@ class PacedOutbox(Outbox):
     def mend(self) -> None:
         if "voice" not in self._pausers or not self._sounds:
             return
-        front = next(entry for entry in self._lane if isinstance(entry, Sound))
-        heard = self._heard(front.item)
-        again = broken_word_samples(heard, self._paced.rate_hz)
-        if again:
-            self._cut_off_used()
-            self._push_front(Sound(heard[-again:], front.item))
+        self._cut_off_used()
+        item = next(entry.item for entry in self._lane if isinstance(entry, Sound))
+        heard = self._heard(item)
+        if again := broken_word_samples(heard, self._paced.rate_hz):
+            self._push_front(Sound(heard[-again:], item))
             self._forget_end(again)
         self._leave_out_silence()
 
     def _heard(self, item: MessageItem) -> Pcm:
         """What was sent of it last, without what was taken back; it is not remembered any longer."""
-        parts: list[Pcm] = []
-        wanted = round(WORD_S * self._paced.rate_hz)
-        while self._asked and wanted > 0 and all(part.item is item for part in self._asked[-1]):
-            for part in reversed(self._asked.pop()):
-                parts.append(part.pcm[-wanted:] if wanted > 0 else part.pcm[:0])
-                wanted -= len(part.pcm)
+        parts = [part for frame in self._asked for part in frame]
         self._asked.clear()
-        return np.concatenate([*reversed(parts), np.zeros(0, np.int16)])
+        last = list(takewhile(lambda part: part.item is item, reversed(parts)))
+        return np.concatenate([np.zeros(0, np.int16), *(part.pcm for part in reversed(last))])
 
     def _leave_out_silence(self) -> None:
         """What is quiet at the lane's front. An answer's first sound stays whole: its first sample is waited for."""
@@ -215,12 +209,10 @@ class PacedOutbox(Outbox):
             if not isinstance(entry, Sound):
                 passed.append(entry)
                 continue
-            pcm = entry.pcm[self._used :]
-            self._used = 0
-            quiet = quiet_samples(pcm, self._paced.rate_hz)
+            quiet = quiet_samples(entry.pcm, self._paced.rate_hz)
             self._lane_samples -= quiet
-            if quiet < len(pcm):
-                self._lane.appendleft(Sound(pcm[quiet:], entry.item))
+            if quiet < len(entry.pcm):
+                self._lane.appendleft(Sound(entry.pcm[quiet:], entry.item))
                 break
             self._sounds -= 1
         self._lane.extendleft(reversed(passed))

@@ -167,6 +167,16 @@ async def test_whose_sound_is_cleaned(
         await until(lambda: not one.taken, "the call's end")
 
 
+async def test_a_room_is_left_once(livekit_keys: Keys, capfd: pytest.CaptureFixture[str]) -> None:
+    async with replica(options(livekit_keys)) as one:
+        place = reserved(one, fresh("room"))
+        await one.agents.begin(place, ticket(one, place))
+        async with phone(livekit_keys, place.stay.room, "standard") as there:
+            await met(there)
+        await until(lambda: not one.taken, "the call's end")
+    assert "failed to handle request" not in capfd.readouterr().err  # the native side's word for what is gone
+
+
 async def test_keys_of_a_telephone_are_what_the_caller_says(livekit_keys: Keys) -> None:
     said: list[str] = []
     async with replica(options(livekit_keys)) as one:

@@ -11,6 +11,8 @@ from deployments.contracts import Pcm
 BLOCK_MS = 10
 QUIET_RMS = 160.0
 """-46 dBFS: a breath. Voices speak at -20."""
+QUIET_PEAK = 230
+"""What a tone of that level reaches."""
 QUIET_SHARE = 0.08
 """Of the loud part's level: what is quieter is the gap between two words."""
 GAP_BLOCKS = 3
@@ -43,10 +45,8 @@ def broken_word_samples(heard: Pcm, rate_hz: int) -> int:
 def quiet_samples(pcm: Pcm, rate_hz: int) -> int:
     """How many of its first samples are silence that may be left out before a word; int16[n]. All of them, where no
     word follows."""
-    loud = np.flatnonzero(_levels(pcm, rate_hz) >= QUIET_RMS)
-    if not len(loud):
-        return len(pcm)
-    return max(0, int(loud[0]) * _block(rate_hz) - LEAD_MS * rate_hz // 1000)
+    loud = np.flatnonzero((pcm >= QUIET_PEAK) | (pcm <= -QUIET_PEAK))
+    return max(0, int(loud[0]) - LEAD_MS * rate_hz // 1000) if len(loud) else len(pcm)
 
 
 def _block(rate_hz: int) -> int:

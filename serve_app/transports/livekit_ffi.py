@@ -123,12 +123,15 @@ def let_go_late() -> None:
     FfiHandle.dispose = _dispose  # type: ignore[method-assign]
 
 
-def _dispose(self: FfiHandle) -> None:
-    with suppress(AssertionError):
-        _asserting_dispose(self)
-
-
-_asserting_dispose = FfiHandle.dispose
+def _dispose(
+    self: FfiHandle,
+    dispose: Callable[[FfiHandle], None] = FfiHandle.dispose,
+    gone: type[suppress] = suppress,
+) -> None:
+    """Handles are let go of at the process's end as well, when a module has no names any more, but functions still
+    have their defaults."""
+    with gone(AssertionError):
+        dispose(self)
 
 
 def hear_only_own(room: rtc.Room) -> None:

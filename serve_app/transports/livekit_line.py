@@ -57,6 +57,7 @@ class RoomLine:
         self._changes: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(CHANGES_LIMIT)
         self._tasks: set[asyncio.Task[None]] = set()
         self._joining: Joining | None = None
+        self._closed = False
 
     # --- joining and leaving
 
@@ -82,6 +83,9 @@ class RoomLine:
         self._look_around()
 
     async def close(self) -> None:
+        """Leave; again does nothing, but for one that was cancelled before its end."""
+        if self._closed:
+            return
         self._metronome.remove(self)
         for task in list(self._tasks):
             task.cancel()
@@ -96,6 +100,7 @@ class RoomLine:
         finally:  # a room that is forgotten before its source is closed ends the process, by a fault of the native side
             await self.speaker.close()
             forget(self.room, self.speaker.track)
+            self._closed = True
 
     def _strike(self) -> None:
         try:

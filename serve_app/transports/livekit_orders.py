@@ -38,12 +38,11 @@ class Orders:
 
     def unregister(self) -> None:
         """Each method that stays keeps the native side's room for ever: 0.3 MB a call."""
-        at, self._at = self._at, None
-        if at is None:
+        if self._at is None:
             return
         try:
             for method in ORDERS:
-                at.unregister_rpc_method(method)
+                self._at.unregister_rpc_method(method)
         except Exception as gone:  # the library has no class for it: the native side has let go of the room already
             log.debug("the room's methods were gone: %s", gone)
 
