@@ -3,11 +3,11 @@
 python -m loadtest.long_call [--turns 200] [--transport socket|room] [--url URL | --config CONFIG] [--out reports/]
 
 Each answer is heard for `--hear-s` and then stopped, so that a turn takes a few seconds. Prints voice-to-voice of the
-first twenty and the last twenty turns, how long the prompts were and how often one was cut (over the socket, where
-each response says it; in a room nothing tells), and the memory of the server's processes where they run on this
-machine. Where it starts the server itself, the models alone are timed with the same questions before and after the
-call: a machine that grew slower meanwhile says nothing about the call. Saves JSON and a picture, and ends with one
-line of JSON. No time makes it fail.
+first twenty and the last twenty turns (of 200 turns, both ask the same), how long the prompts were and how often one
+was cut (over the socket, where each response says it; in a room nothing tells), and the memory of the server's
+processes where they run on this machine. Where it starts the server itself, the models alone are timed with these
+questions before and after the call: a machine that grew slower meanwhile says nothing about the call. Saves JSON and
+a picture, and ends with one line of JSON. No time makes it fail.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import cycle, islice
 from pathlib import Path
@@ -23,10 +23,11 @@ from pathlib import Path
 from loadtest.arguments import positive
 from loadtest.caller import RealtimeCaller
 from loadtest.lines import Target
-from loadtest.long_call_report import Course, write
+from loadtest.long_call_report import EDGE, Course, write
 from loadtest.processes import replica_processes, usage
 from loadtest.recording import RATE_HZ
 from loadtest.room_caller import RoomCaller
+from loadtest.small_talk import QUESTIONS
 from loadtest.speech import resolved_settings, said
 from loadtest.targets import started_target
 from loadtest.voice_to_voice import models_alone
@@ -34,16 +35,6 @@ from loadtest.voiced import Pcm
 from loadtest.wav import read_speech
 from loadtest.wire import CallFailed, Event, NoAnswer
 
-TEXTS = (
-    "What comes next?",
-    "Why is that?",
-    "Tell me more.",
-    "And what then?",
-    "Do you like it?",
-    "Where was that?",
-    "Who told you so?",
-    "How does it end?",
-)
 A_TURN_S = 30.0
 """Of recording at most for each turn."""
 
@@ -109,22 +100,29 @@ async def _turn(caller: RealtimeCaller | RoomCaller, number: int, sound: Pcm, he
 def _measured(args: argparse.Namespace) -> Course:
     """Raises CallFailed where there is no server or no voice."""
     settings = resolved_settings(args.config)
-    files = [said(text, settings) for text in TEXTS]
+    files = [said(text, settings) for text in _counted(QUESTIONS[: args.turns])]
     sounds = [read_speech(file) for file in files]
     if args.url:
         return asyncio.run(held(Target(args.transport, args.url, args.api_key), sounds, args.turns, args.hear_s))
-    before_ms = _alone_ms(settings, files)
+    before_ms = _alone_ms(settings, files[:EDGE])
     with started_target(args.config, args.transport, {}) as target:
         course = asyncio.run(held(target, sounds, args.turns, args.hear_s))
     try:
-        course.models_ms = (before_ms, _alone_ms(settings, files))
+        course.models_ms = (before_ms, _alone_ms(settings, files[:EDGE]))
     except CallFailed as unknown:  # what the call was like is known all the same
         course.failures.append(f"the models alone, after the call: {unknown}")
     return course
 
 
+def _counted(texts: Sequence[str]) -> Iterator[str]:
+    """The same, each with a line: to speak one for the first time takes seconds."""
+    for number, text in enumerate(texts, 1):
+        print(f"[{number}/{len(texts)}] {text}", flush=True)
+        yield text
+
+
 def _alone_ms(settings: str, files: Sequence[Path]) -> float:
-    """The models' own time for these questions, half a minute of work. Raises CallFailed."""
+    """The models' own time for these questions, three minutes of work. Raises CallFailed."""
     print(f"the models alone, {len(files)} questions …", flush=True)
     return float(models_alone(settings, files)[-1]["floor_ms"]["p50"])
 

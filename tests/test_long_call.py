@@ -1,5 +1,6 @@
 """One long call, against a scripted server whose prompts grow and are cut."""
 
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ import pytest
 
 from loadtest.lines import Target
 from loadtest.long_call import held
-from loadtest.long_call_report import Course, write
+from loadtest.long_call_report import EDGE, Course, write
+from loadtest.small_talk import QUESTIONS
 from tests.scripted_server import ScriptedServer, tone
 
 PROMPTS = [100, 150, 90]
@@ -32,6 +34,12 @@ async def test_every_turn_is_timed_and_each_answer_is_stopped() -> None:
     assert course.cuts() == 1
     assert course.failures == []
     assert course.wall_s < len(PROMPTS) * 5  # nobody heard them to their ends
+
+
+def test_both_ends_of_a_call_of_usual_length_ask_the_same() -> None:
+    asked = list(islice(cycle(QUESTIONS), 200))
+    assert asked[:EDGE] == asked[-EDGE:]
+    assert len(set(QUESTIONS)) == len(QUESTIONS)
 
 
 class HangsUp(ScriptedServer):
