@@ -33,6 +33,8 @@ names = ["ray::ServeReplica:antiphon:ingress", "ray::ServeReplica:antiphon:asr"]
 replicas = [subprocess.Popen([name, *wait], executable=sys.executable, **pipes) for name in names]
 print(opened.stdout.readline().strip(), opened.pid, replicas[0].pid, flush=True)
 sys.stdin.read()
+for process in (opened, *replicas):
+    process.communicate()
 """
 
 
