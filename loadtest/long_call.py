@@ -15,7 +15,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import cycle, islice
 from pathlib import Path
@@ -100,7 +100,7 @@ async def _turn(caller: RealtimeCaller | RoomCaller, number: int, sound: Pcm, he
 def _measured(args: argparse.Namespace) -> Course:
     """Raises CallFailed where there is no server or no voice."""
     settings = resolved_settings(args.config)
-    files = [said(text, settings) for text in _counted(QUESTIONS[: args.turns])]
+    files = [said(text, settings) for text in QUESTIONS[: args.turns]]
     sounds = [read_speech(file) for file in files]
     if args.url:
         return asyncio.run(held(Target(args.transport, args.url, args.api_key), sounds, args.turns, args.hear_s))
@@ -112,13 +112,6 @@ def _measured(args: argparse.Namespace) -> Course:
     except CallFailed as unknown:  # what the call was like is known all the same
         course.failures.append(f"the models alone, after the call: {unknown}")
     return course
-
-
-def _counted(texts: Sequence[str]) -> Iterator[str]:
-    """The same, each with a line: to speak one for the first time takes seconds."""
-    for number, text in enumerate(texts, 1):
-        print(f"[{number}/{len(texts)}] {text}", flush=True)
-        yield text
 
 
 def _alone_ms(settings: str, files: Sequence[Path]) -> float:

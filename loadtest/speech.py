@@ -78,6 +78,7 @@ def said(text: str, settings: str) -> Path:
     says it anew. Raises CallFailed."""
     path = said_path(text, settings)
     if not path.exists():
+        print(f"speaking for the first time: {text}", flush=True)  # it takes seconds
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")
         words = (text, str(part), "--settings", "-")
