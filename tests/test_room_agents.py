@@ -71,6 +71,33 @@ async def test_a_stay_s_end_is_told_while_its_place_is_still_taken(livekit_keys:
     assert [(ended.stay, taken) for ended, taken in told] == [(place.stay, 1)]
 
 
+async def test_who_comes_while_the_agent_is_getting_ready_is_answered(
+    livekit_keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After it has joined, and before its track is published."""
+    publish = rtc.LocalParticipant.publish_track
+    async with replica(options(livekit_keys)) as one:
+        place = reserved(one, fresh("room"))
+
+        def in_room() -> rtc.Room | None:
+            room = place.room.line.room if place.room is not None else None
+            return room if room is not None and room.isconnected() else None
+
+        async def publish_late(local: rtc.LocalParticipant, *args: Any) -> rtc.LocalTrackPublication:
+            if local.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
+                await until(lambda: bool((room := in_room()) and room.remote_participants), "a caller")
+            return await publish(local, *args)
+
+        monkeypatch.setattr(rtc.LocalParticipant, "publish_track", publish_late)
+        joined = one.agents.begin(place, ticket(one, place))
+        await until(lambda: in_room() is not None, "an agent that has joined")
+        async with caller(livekit_keys, place.stay.room) as there, sounding(there):
+            await joined
+            await met(there)
+            me = there.local_participant.identity
+            await until(lambda: one.agents.stays[place.stay.room].caller == me, "a call with them", 5)
+
+
 async def test_a_room_that_cannot_be_joined_is_lost_with_a_reason(livekit_keys: Keys) -> None:
     async with replica(options(livekit_keys)) as one:
         place = reserved(one, fresh("room"))

@@ -163,11 +163,9 @@ class RoomLine:
             self._tell().ended()
 
     def _joined(self, participant: rtc.RemoteParticipant) -> None:
-        if not self.seat.joined(participant):
+        if self.teller is None or not self.seat.joined(participant):  # until it can speak, `open` will look around
             return
-        assert self.teller is not None or not self.room.isconnected()
-        if self.teller is not None:
-            self.teller.caller = participant.identity
+        self.teller.caller = participant.identity
         if self.microphone is not None and self._clean_audio in (("phones", "all") if self.seat.by_phone else ("all",)):
             self.microphone.cleaner = self.microphone.cleaner or Cleaner()
             self.speaker.on_frame = self.microphone.cleaner.played
