@@ -142,13 +142,14 @@ async def test_a_pause_shorter_than_the_silence_does_not_end_the_turn(demo_url: 
 
 
 async def test_low_eagerness_waits_longer_than_high(demo_url: str) -> None:
-    """After an unfinished sentence. The speech is as long both times, the rest of the turn is silence."""
-    text = "i would like,"
+    """After a sentence of which neither the sound nor the words are at an end. The speech is as long both times, the
+    rest of the turn is silence."""
+    text = "i would like to,"
     speech_ms = 1000 * len(tones.encode(text, RATE_HZ)) / RATE_HZ
     waits_ms = []
     for eagerness in ("high", "low"):
         async with calling(demo_url) as caller:
-            await caller.detect(type="semantic_vad", eagerness=eagerness, create_response=False)
+            await caller.detect(type="semantic_vad", eagerness=eagerness)
             caller.say(text)
             started = await caller.wait("input_audio_buffer.speech_started")
             stopped = await caller.wait("input_audio_buffer.speech_stopped")
