@@ -17,7 +17,7 @@ from loadtest.take import Sound
 from loadtest.wire import Event
 
 HISTORY_S = 5.0
-EXTENSIONS = ("timeline.v1", "state.v1")
+EXTENSIONS = ("timeline.v1", "state.v1", "transcript.v1")
 
 Transport = Literal["room", "socket"]
 

@@ -48,6 +48,7 @@ class Notes:
         self._now = now
         self._texts: dict[tuple[Kind, str], str] = {}
         self._open: set[str] = set()  # responses that are not done
+        self._whole: set[str] = set()  # items whose words were told whole; their deltas say nothing new
         self._hearing = False
         self.knows_state = False
 
@@ -92,7 +93,11 @@ class Notes:
                 self._note("hears_voice")
             case "input_audio_buffer.speech_stopped" | "input_audio_buffer.committed":
                 self._hearing = False
-            case "input_audio_transcription.delta":
+            case "antiphon.transcript.v1":
+                self._whole.add(item := event["item_id"])
+                stable = event["stable_characters"]
+                self.moments.append(Moment(self._now(), "partial", event["text"], item, stable=stable))
+            case "input_audio_transcription.delta" if event["item_id"] not in self._whole:
                 self._add("partial", event["item_id"], event["delta"])
             case "input_audio_transcription.completed":
                 self._note("final", event["transcript"], event["item_id"])

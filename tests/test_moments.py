@@ -82,6 +82,21 @@ def test_of_the_socket_where_deltas_add_up() -> None:
     ]
 
 
+def test_words_that_are_told_whole_are_not_told_again_by_deltas() -> None:
+    so_far = {"type": "antiphon.transcript.v1", "item_id": "q0", "stable_characters": 4}
+    notes = told(
+        {**so_far, "text": "what his"},
+        {**so_far, "text": "what is it"},
+        {"type": f"{TRANSCRIPTION}.delta", "item_id": "q0", "delta": "What is it?"},
+        {"type": f"{TRANSCRIPTION}.completed", "item_id": "q0", "transcript": "What is it?"},
+    )
+    assert notes.moments == [
+        Moment(0, "partial", "what his", "q0", stable=4),
+        Moment(1, "partial", "what is it", "q0", stable=4),
+        Moment(2, "final", "What is it?", "q0"),
+    ]
+
+
 def test_an_answer_that_is_held_back_tells_that_a_voice_is_heard() -> None:
     notes = told(*({"type": "antiphon.state.v1", "state": state} for state in ("hearing", "held")))
     kinds = [moment.kind for moment in notes.moments]

@@ -90,6 +90,7 @@ def test_the_session_shows_the_voice_in_use_and_the_call_learns_only_a_chosen_on
 
 async def tell_everything(socket: RealtimeSocket) -> None:
     await socket.send_event(m.StateChanged("hearing"))
+    await socket.send_event(m.TranscribedSoFar("item_1", "what is the", 7))
     await socket.send_event(m.TurnTimed({"voice_to_voice_ms": 1}))
     await socket.send_event(m.AudioCleared())
 
@@ -99,6 +100,7 @@ def test_our_own_events_are_sent_only_to_those_who_asked() -> None:
         ("", []),
         ("&antiphon_events=state.v1", ["antiphon.state.v1"]),
         ("&antiphon_events=timeline.v1,state.v1", ["antiphon.state.v1", "antiphon.timeline.v1"]),
+        ("&antiphon_events=transcript.v1", ["antiphon.transcript.v1"]),
     ):
         with connected(query) as (client, call):
             assert client.websocket.portal is not None

@@ -183,7 +183,7 @@ def test_the_realtime_extensions() -> None:
     renderer = Renderer(Session.begin(defaults, session_id="s", model="m", voices=("v",)), EXTENSIONS)
     events: list[m.Event] = [m.TurnTimed(timeline.as_message()) for timeline in timelines()]
     events += [m.StateChanged(state) for state in STATES]
-    events += [m.GoingAway(595.0)]
+    events += [m.TranscribedSoFar("item_1", "what is the", 7), m.GoingAway(595.0)]
     told = set()
     for event in events:
         (wire,) = renderer.render(event)

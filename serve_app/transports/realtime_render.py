@@ -19,8 +19,8 @@ from serve_app.transports.realtime_items import item_begun, item_wire, part_wire
 from serve_app.transports.realtime_parse import Wire
 from serve_app.transports.realtime_session import Session
 
-TIMELINE, STATE, GOING_AWAY = "timeline.v1", "state.v1", "going_away.v1"
-EXTENSIONS = frozenset({TIMELINE, STATE, GOING_AWAY})
+TIMELINE, STATE, TRANSCRIPT, GOING_AWAY = "timeline.v1", "state.v1", "transcript.v1", "going_away.v1"
+EXTENSIONS = frozenset({TIMELINE, STATE, TRANSCRIPT, GOING_AWAY})
 """Our own events, sent only to those who asked for them by name when they connected."""
 
 _AnswerEvent = m.AnswerStarted | m.AnswerFinished | m.AnswerText | m.ToolArguments
@@ -78,8 +78,10 @@ class Renderer:
                     yield {"type": f"antiphon.{GOING_AWAY}", "within_s": within_s}
             case m.Problem():
                 yield error_wire(event.message, event.code, event.field, event.ref, ours=event.ours)
-            case m.TranscribedSoFar():
-                pass  # OpenAI's deltas only ever add words
+            case m.TranscribedSoFar(item_id, text, stable):
+                if TRANSCRIPT in self._extensions:  # OpenAI's deltas only ever add words
+                    so_far = {"item_id": item_id, "text": text, "stable_characters": stable}
+                    yield {"type": f"antiphon.{TRANSCRIPT}", **so_far}
             case m.CallEnded():
                 pass  # the reason of the closing frame says it
             case _:

@@ -1,5 +1,5 @@
 // The Realtime WebSocket: opens, reports why it closed, and comes back with growing patience.
-const PATH = "v1/realtime?model=antiphon&antiphon_events=timeline.v1,state.v1";
+const PATH = "v1/realtime?model=antiphon&antiphon_events=timeline.v1,state.v1,transcript.v1";
 const FIRST_RETRY_MS = 1000;
 const MOST_RETRIES = 5;
 const OVER = 1000; // the agent has ended the call

@@ -10,8 +10,8 @@ export function write(conversation, event) {
       return item(conversation, event.item, event.previous_item_id ?? null);
     case "conversation.item.retrieved":
       return corrected(conversation, event.item);
-    case "conversation.item.input_audio_transcription.delta":
-      return text((entry) => (entry.text += event.delta));
+    case "antiphon.transcript.v1": // whole each time, so that the protocol's own deltas tell nothing new
+      return text((entry) => (entry.text = event.text));
     case "conversation.item.input_audio_transcription.completed":
       return text((entry) => Object.assign(entry, { text: event.transcript, done: true }));
     case "conversation.item.input_audio_transcription.failed":
