@@ -95,6 +95,16 @@ def test_it_does_not_say_the_same_again_and_again(files: ModelFiles) -> None:
     assert repeated[1] < repeated[0] / 4
 
 
+async def test_an_answer_that_goes_round_is_ended(engine: LlamaCpp) -> None:
+    question, answered = Message("user", "Tell me about the moon."), Message("assistant", "The moon is" + 4 * " very")
+    answer = await items(engine, [question, answered, question, answered, question], max_tokens=80)
+    assert text_of(answer).count("very") >= 6
+    assert end_of(answer).reason == "stop"
+    usage = end_of(answer).usage
+    assert 6 < usage.generated_tokens < 20
+    assert usage.prompt_tokens > 40
+
+
 async def test_no_tokens_only_prepares_the_prompt(engine: LlamaCpp) -> None:
     talk = asked("Prepare this one, will you?")
     (prepared,) = await items(engine, talk, session_id="ahead", max_tokens=0)

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from deployments.contracts import Finished, LlmItem, TextDelta, ToolCall, Usage
 from deployments.errors import AntiphonError, BadRequest, ModelFailed
+from deployments.llm.going_round import GoingRound
 from deployments.llm.prompted_tools import CallReader, new_call
 
 
@@ -22,6 +24,10 @@ class AnswerReader:
         self._native: dict[int, dict[str, str]] = {}
         self._reason = ""
         self._usage = Usage()
+        self._rounds = GoingRound()
+        self._pieces = 0
+        self.going_round = False
+        """It says the same again and again: what follows is worth nothing, and the answer may be finished here."""
 
     def push(self, chunk: Mapping[str, Any]) -> Iterator[LlmItem]:
         """The text that the chunk adds. Raises what the server reports as an error."""
@@ -29,16 +35,22 @@ class AnswerReader:
             raise server_error(chunk["error"])
         if usage := chunk.get("usage"):
             self._usage = _usage(usage)
+        elif read := chunk.get("prompt_progress"):
+            self._usage = Usage(prompt_tokens=read["total"], cached_tokens=read["cache"])
         for choice in chunk.get("choices", ()):
             self._reason = choice.get("finish_reason") or self._reason
             delta = choice.get("delta", {})
             for part in delta.get("tool_calls") or ():
                 self._add_call(part)
+            self._pieces += bool(delta.get("content"))
             if text := self._text.push(delta.get("content") or ""):
+                self.going_round = self._rounds.push(text) or self.going_round
                 yield TextDelta(text)
 
     def finish(self) -> Iterator[LlmItem]:
         """What is left to say, the calls, and `Finished`."""
+        if self.going_round and not self._reason:  # it was not read to its end, where the server counts
+            self._reason, self._usage = "stop", replace(self._usage, generated_tokens=self._pieces)
         if not self._reason:
             raise ModelFailed("the model stopped in the middle of its answer")
         held, written = self._text.finish()

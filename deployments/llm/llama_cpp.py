@@ -115,6 +115,8 @@ class LlamaCpp:
                     for item in answer.push(chunk):
                         if max_tokens:
                             yield item
+                    if answer.going_round:
+                        break
             finally:
                 await chunks.aclose()
         for item in answer.finish():
