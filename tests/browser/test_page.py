@@ -60,21 +60,9 @@ CUT_OFF = "document.querySelector('.story .ended')?.textContent.startsWith('inte
 LONG = "tell me a story that is long enough to be interrupted before it has come to its end"
 
 
-def test_what_the_caller_says_is_shown_while_they_say_it(
+def test_words_are_shown_as_they_are_said_and_speaking_into_the_answer_stops_it(
     playwright: Any, chromium: str, either_url: str, tmp_path: Path
 ) -> None:
-    microphone = recording(tmp_path / "mic.wav", tones.encode(LONG, RATE_HZ))
-    with opened(playwright, chromium, either_url, microphone) as page:
-        unprocessed(page)
-        talk(page)
-        page.wait_for_function("antiphon.state === 'hearing' && antiphon.transcript[0]?.text.length > 8")
-        [entry] = page.evaluate("antiphon.transcript")
-        assert (entry["role"], entry["done"]) == ("user", False)
-        wait_until_answered(page)
-        assert like(LONG, words_of(page, "user")[0]) >= 0.8
-
-
-def test_speaking_into_the_answer_stops_it(playwright: Any, chromium: str, either_url: str, tmp_path: Path) -> None:
     first = tones.encode(LONG, RATE_HZ)
     pause = np.zeros(int(3.0 * RATE_HZ), np.int16)  # in which the answer, as long as the question, has begun
     second = tones.encode(INTERJECTION, RATE_HZ)
@@ -82,10 +70,14 @@ def test_speaking_into_the_answer_stops_it(playwright: Any, chromium: str, eithe
     with opened(playwright, chromium, either_url, microphone) as page:
         unprocessed(page)
         talk(page)
+        page.wait_for_function("antiphon.state === 'hearing' && antiphon.transcript[0]?.text.length > 8")
+        [entry] = page.evaluate("antiphon.transcript")
+        assert (entry["role"], entry["done"]) == ("user", False)
         page.wait_for_function(CUT_OFF)  # it is shown until the next turn is over
         page.wait_for_function("antiphon.transcript.some((entry) => entry.cut !== null)")
         expect(page.locator(".cutmark")).to_be_visible()
         page.wait_for_function("antiphon.transcript.filter((entry) => entry.role === 'user').length === 2")
+        assert like(LONG, words_of(page, "user")[0]) >= 0.8
 
 
 @pytest.mark.parametrize("how", ["key", "button"])
