@@ -8,7 +8,6 @@ LONGEST = 60
 ROUNDS = 3
 LEAST = 24
 """Letters of all rounds together: "ha ha ha" and "no, no, no" are said by people, too."""
-KEPT = max(ROUNDS * LONGEST, LEAST)
 
 
 class GoingRound:
@@ -23,7 +22,7 @@ class GoingRound:
         and more."""
         found = False
         for letter in filter(str.isalnum, text.casefold()):
-            self._said = (self._said + letter)[-KEPT:]
+            self._said = (self._said + letter)[-ROUNDS * LONGEST :]
             found = found or self._goes_round()
         return found
 
@@ -31,5 +30,6 @@ class GoingRound:
         return any(self._repeats(length) for length in range(1, LONGEST + 1))
 
     def _repeats(self, length: int) -> bool:
-        last = self._said[-max(ROUNDS * length, LEAST) :]
-        return len(last) >= max(ROUNDS * length, LEAST) and last[length:] == last[:-length]
+        span = max(ROUNDS * length, LEAST)
+        last = self._said[-span:]
+        return len(last) == span and last[length:] == last[:-length]
